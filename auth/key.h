@@ -1,0 +1,68 @@
+/*
+ * key.h: API keys. Bytes in, verdict out; no I/O, no clock of its own.
+ *
+ *     maas_live_<8 base62 id><4 base62 tag>_<43 base62 secret><6 base62 crc>      72 characters
+ *
+ * id      public; what the database and the logs know
+ * tag     truncated HMAC-SHA-256 of the id under the id key: a forged id is refused without a
+ * look-up secret  256 random bits crc     CRC-32 (IEEE) of all characters before it: a typing error
+ * is refused at once
+ *
+ * Stored is HMAC-SHA-256(pepper[version], whole key). Pepper and id key live outside the database.
+ * [any] All functions are pure but key_make; struct key_ring is read-only after key_ring_init.
+ */
+#ifndef MAAS_AUTH_KEY_H
+#define MAAS_AUTH_KEY_H
+
+#include "base/base.h"
+
+#define KEY_TEXT_LEN    72
+#define KEY_ID_LEN      8
+#define KEY_MAC_LEN     32
+#define KEY_PEPPERS_MAX 4
+
+struct key_ring; /* the id key and the peppers by version, with fetched algorithms */
+
+/* Copies the secrets; each must be 32 bytes. Versions are 1..65535, the last one given signs new
+ * keys. */
+maas_status MUST_USE key_ring_new(
+    const uint8_t id_key[32],
+    const struct key_pepper {
+        uint16_t version;
+        uint8_t secret[32];
+    } * peppers,
+    size_t pepper_count, struct key_ring **out, maas_error *error);
+void key_ring_free(struct key_ring *ring); /* wipes the secrets */
+
+enum key_form {
+    KEY_OK,
+    KEY_MALFORMED, /* not our form at all */
+    KEY_TYPO,      /* our form, wrong checksum */
+    KEY_FORGED,    /* right checksum, the tag is not ours */
+};
+
+/* Checks form, checksum and tag; on KEY_OK id holds the 8 characters. About 200 ns. */
+enum key_form key_parse(const struct key_ring *ring, struct str text, char out_id[KEY_ID_LEN]);
+
+/* A per-thread worker for MACs (holds OpenSSL contexts, so that a check allocates nothing). */
+struct key_checker;
+struct key_checker *key_checker_new(const struct key_ring *ring);
+void key_checker_free(struct key_checker *c);
+
+/*
+ * Constant time in the key's bytes. With `stored` NULL (unknown id) does the same work against a
+ * dummy and says false. An unknown pepper version says false after the same work.
+ */
+bool key_verify(struct key_checker *c, struct str text, uint16_t pepper_version,
+                const uint8_t stored[KEY_MAC_LEN]);
+
+/* Makes a new key. `out_text` is the only place the secret ever stands: show once, wipe. */
+struct key_new {
+    char text[KEY_TEXT_LEN + 1];
+    char id[KEY_ID_LEN + 1];
+    uint16_t pepper_version;
+    uint8_t mac[KEY_MAC_LEN];
+};
+void key_make(const struct key_ring *ring, struct key_new *out);
+
+#endif

@@ -1,0 +1,27 @@
+/*
+ * buf.h: a byte buffer that gets its cap at birth, and the few JSON pieces error bodies need.
+ * A write past the cap or without memory sets `failed` and drops the write; the caller looks once,
+ * at the end. [any, one owner]
+ */
+#ifndef MAAS_BUF_H
+#define MAAS_BUF_H
+
+#include "base/base.h"
+
+struct buf {
+    char *data;
+    size_t len, size, max;
+    bool failed;
+};
+
+void buf_init(struct buf *b, size_t max);
+void buf_release(struct buf *b);
+void buf_clear(struct buf *b); /* keeps the memory */
+void buf_add(struct buf *b, const void *data, size_t len);
+void buf_str(struct buf *b, struct str s);
+void buf_fmt(struct buf *b, const char *fmt, ...) PRINTF_LIKE(2, 3);
+/* "…" with JSON escapes; bytes that are not UTF-8 become U+FFFD. */
+void buf_json(struct buf *b, struct str s);
+struct str buf_view(const struct buf *b);
+
+#endif

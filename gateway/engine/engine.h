@@ -1,0 +1,83 @@
+/*
+ * engine.h: loads a plugin and its models and runs inference through the ABI. Knows nothing of
+ * sockets, rings or JSON; used by maas-worker (in the sandbox), by `maas-worker train` and by the
+ * conformance runner.
+ */
+#ifndef MAAS_ENGINE_H
+#define MAAS_ENGINE_H
+
+#include <maas/plugin.h>
+
+#include "base/base.h"
+
+struct engine_plugin; /* a loaded .so, normalised once at the border */
+struct engine_model;  /* a loaded model with its signature */
+
+/* Copies the file into a sealed memfd, checks sha256 there when given (32 bytes), loads from there.
+ * Never unloaded again. [control] */
+maas_status MUST_USE engine_plugin_load(const char *path, const uint8_t *sha256,
+                                        struct engine_plugin **out, maas_error *error);
+const maas_plugin *
+engine_plugin_table(const struct engine_plugin *plugin); /* normalised: every member is there */
+
+struct engine_option {
+    struct str name, value;
+}; /* text; parsed and checked against the plugin's declarations */
+
+/* load + describe; the signature is checked and copied. root: the artifact's folder. [control] */
+maas_status MUST_USE engine_model_load(struct engine_plugin *plugin, const char *root,
+                                       const struct engine_option *options, size_t option_count,
+                                       struct engine_model **out, maas_error *error);
+void engine_model_unload(struct engine_model *model); /* no job may be running */
+const maas_signature *engine_signature(const struct engine_model *model);
+
+/*
+ * A job: inputs in, outputs copied by emit into the job's arena, done exactly once. Reused between
+ * requests (engine_job_reset keeps the memory), so steady state makes no system call. One thread at
+ * a time drives a job; emit and done may come from any thread.
+ */
+struct engine_job;
+maas_status MUST_USE engine_job_new(size_t arena_max, struct engine_job **out, maas_error *error);
+void engine_job_free(struct engine_job *job);
+void engine_job_reset(struct engine_job *job);
+void *engine_job_alloc(struct engine_job *job, size_t bytes,
+                       size_t align); /* inputs are built here; NULL past arena_max */
+
+struct engine_request { /* filled by the codec; memory from engine_job_alloc; borrowed until the job
+                           is reset */
+    uint32_t rows;
+    maas_named *inputs; /* any order; matched to the signature by name */
+    uint32_t input_count;
+    struct engine_option *params;
+    uint32_t param_count;
+    uint64_t deadline_ns;
+    struct str trace_id;
+    bool (*cancelled)(void *arg); /* wait-free; may be NULL */
+    void *cancelled_arg;
+};
+
+/*
+ * Checks inputs against the signature (MAAS_E_INVALID; *out_param names the input), validates,
+ * infers and waits for done. On MAAS_OK the outputs are at engine_job_outputs, checked against the
+ * signature too (a plugin that emits otherwise gives MAAS_E_INTERNAL). out_param may point into the
+ * job.
+ */
+maas_status MUST_USE engine_infer(struct engine_model *model, struct engine_job *job,
+                                  const struct engine_request *request, struct str *out_param,
+                                  maas_error *error);
+const maas_named *engine_job_outputs(const struct engine_job *job, uint32_t *out_count);
+
+/* Train or evaluate through "maas.train/1"; progress and metrics go to on_scalar. [control] */
+struct engine_train {
+    const char *data_dir, *out_dir; /* out_dir NULL: evaluate `model` */
+    uint64_t seed;
+    const struct engine_option *options;
+    size_t option_count;
+    void (*on_scalar)(void *arg, const char *name, double value);
+    void *arg;
+};
+maas_status MUST_USE engine_train_run(struct engine_plugin *plugin,
+                                      struct engine_model *model /* evaluate only */,
+                                      const struct engine_train *train, maas_error *error);
+
+#endif

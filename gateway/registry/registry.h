@@ -1,0 +1,142 @@
+/*
+ * registry.h: what the gateway knows of tenants, keys and deployments, without a database on the
+ * way of a request.
+ *
+ *     PostgreSQL ──LISTEN/NOTIFY, and a poll every 250 ms──▶ registry thread ──loop_post──▶ one
+ * view per loop
+ *
+ * A view holds the immutable snapshot of all active deployments (shared, counted) and a bounded
+ * cache of keys (principals) that is filled on demand by one indexed look-up and emptied by change
+ * notices. Views are [loop]; nothing on them takes a lock. While Postgres is away, views keep
+ * answering for `stale_max_ms` (five minutes) and registry_is_fresh says no.
+ */
+#ifndef MAAS_REGISTRY_H
+#define MAAS_REGISTRY_H
+
+#include "auth/key.h"
+#include "auth/scope.h"
+#include "limits/limits.h"
+#include "net/loop.h"
+#include "store/pg.h"
+
+struct registry;      /* [any] the thread and the newest snapshot */
+struct registry_view; /* [loop] */
+
+/* A deployment: the name in front of one version of a model (weights come with a later issue).
+ * Immutable, lives in its snapshot. */
+struct deployment {
+    struct uuid id, model_id, version_id;
+    struct uuid owner; /* zero: the platform's */
+    char name[64];     /* [a-z0-9][a-z0-9._-]{0,62} */
+    char task[32];     /* "regression", "text-classification" … */
+    char plugin[64];   /* id of the plugin, "maas.linreg": the file is <plugins_dir>/<id>.so */
+    uint32_t version;  /* number of the model version */
+    char version_text[12];
+    uint8_t artifact[32]; /* sha256 of the artifact's bytes */
+    uint64_t artifact_bytes;
+    char *options_json; /* object of options for the plugin's load, "{}" at least */
+    uint32_t cost_base, cost_per_row, min_row_bytes;
+    bool granted_to_all; /* platform deployments only */
+    struct uuid *grants; /* sorted; tenants that may use a platform deployment */
+    uint32_t grant_count;
+    uint64_t created_us; /* of the deployment row, for OpenAI's "created" */
+};
+
+struct snapshot {
+    uint64_t seq; /* of the change log this snapshot contains */
+    struct deployment *deployments;
+    uint32_t count;
+    /* private: a table by (owner, name) and a reference count */
+    void *impl;
+};
+struct snapshot *snapshot_ref(struct snapshot *s); /* [any] */
+void snapshot_unref(struct snapshot *s);
+/* The tenant's own first, then a platform deployment granted to it; NULL looks the same for foreign
+ * and missing. [any] */
+const struct deployment *snapshot_resolve(const struct snapshot *s, const struct uuid *tenant,
+                                          struct str name);
+/* Whether the tenant may see `d`: its own or granted. For listings. */
+bool deployment_visible(const struct deployment *d, const struct uuid *tenant);
+
+/* Who calls: an immutable record of a key with its tenant and plan, counted because requests
+ * outlive cache entries. */
+struct principal {
+    uint32_t refs; /* loop-private count */
+    char key_id[KEY_ID_LEN + 1];
+    struct uuid key, tenant;
+    char tenant_slug[64];
+    char plan[64];
+    enum { TENANT_ACTIVE, TENANT_SUSPENDED, TENANT_CLOSED } tenant_state;
+    bool revoked;
+    uint64_t not_before_us, expires_us; /* wall clock; 0: none */
+    uint16_t pepper_version;
+    uint8_t mac[KEY_MAC_LEN];
+    struct scope_set scopes;
+    uint64_t body_max, v2_body_max; /* of the plan, bytes */
+    uint32_t max_rows;
+    struct bucket
+        *buckets[LIMITS_MAX]; /* what every request of this key spends from: its own rate first */
+    uint32_t bucket_count;
+};
+void principal_ref(struct principal *p);   /* [loop] */
+void principal_unref(struct principal *p); /* [loop] */
+
+struct registry_config {
+    const char *conninfo;     /* as maas_gateway */
+    uint32_t poll_ms;         /* 250 */
+    uint32_t call_timeout_ms; /* 500 for the poll; away after two misses */
+    uint32_t stale_max_ms;    /* 300000 */
+    uint32_t keys_max;        /* per process, divided among the loops */
+    uint32_t miss_cache_ms;   /* 10000 */
+    uint32_t misses_per_s;    /* 100, per process */
+    struct limiter *limiter;
+};
+/* Starts the thread and waits up to boot_ms for a first snapshot; MAAS_E_UNAVAILABLE after it, with
+ * the reason (the thread goes on). */
+maas_status MUST_USE registry_start(const struct registry_config *config, uint32_t boot_ms,
+                                    struct registry **out, maas_error *error);
+void registry_stop(struct registry *registry);
+bool registry_is_fresh(
+    const struct registry *registry); /* [any] Postgres was heard within two polls */
+bool registry_is_usable(const struct registry *registry); /* [any] not older than stale_max_ms */
+uint64_t registry_seq(const struct registry *registry);   /* [any] */
+struct snapshot *registry_snapshot(
+    struct registry *registry); /* [any] the newest, a reference; NULL before the first */
+/* Called on the registry thread after each new snapshot; set before loops run. */
+void registry_on_snapshot(struct registry *registry, void (*fn)(void *arg, struct snapshot *s),
+                          void *arg);
+
+/* One per loop, made before the loop runs. The pg connection is the loop's. */
+maas_status MUST_USE registry_view_new(struct registry *registry, struct loop *loop, struct pg *pg,
+                                       struct registry_view **out, maas_error *error);
+void registry_view_free(struct registry_view *view);
+const struct snapshot *
+view_snapshot(const struct registry_view *view); /* [loop] borrowed until the next turn */
+
+/*
+ * The principal of a key id. FOUND: *out is borrowed until the next turn (principal_ref to keep).
+ * ABSENT: known not to exist. BUSY: the look-up budget is used up or Postgres is away. ASK: not in
+ * the cache: call view_ask.
+ */
+enum view_answer { VIEW_FOUND, VIEW_ABSENT, VIEW_ASK, VIEW_BUSY };
+enum view_answer view_key(struct registry_view *view, const char id[KEY_ID_LEN], uint64_t now_ns,
+                          struct principal **out);
+
+/* Looks the key up; done is called on this loop in a later turn with FOUND, ABSENT or BUSY. One
+ * query per id however many wait. */
+struct view_waiter {
+    struct view_waiter *next, *prev; /* private */
+    void (*done)(struct view_waiter *waiter, enum view_answer answer, struct principal *principal);
+    void *entry;
+};
+void view_ask(struct registry_view *view, const char id[KEY_ID_LEN], uint64_t now_ns,
+              struct view_waiter *waiter);
+void view_cancel(struct registry_view *view, struct view_waiter *waiter);
+
+struct registry_counts { /* [any] */
+    uint64_t snapshots, notices, key_hits, key_misses, key_lookups, poll_failures;
+    uint32_t keys_cached, deployments;
+};
+void registry_counts(const struct registry *registry, struct registry_counts *out);
+
+#endif

@@ -1,0 +1,44 @@
+/*
+ * pg.h: PostgreSQL on an event loop: a pipelined libpq connection with prepared statements, for
+ * what the way of a request may have to ask (a key not in the cache, a tenant's usage). [loop]
+ *
+ * Reconnects for ever with backoff; each query has a deadline (a late one is answered
+ * MAAS_E_DEADLINE and its connection is reset). libpq-fe.h appears behind store/ only. Text format
+ * in and out.
+ */
+#ifndef MAAS_STORE_PG_H
+#define MAAS_STORE_PG_H
+
+#include "base/base.h"
+#include "net/loop.h"
+
+struct pg;
+
+struct pg_result { /* borrowed during the callback */
+    int rows, columns;
+    void *impl;
+};
+/* Cell as text; empty string for NULL (see pg_is_null). */
+struct str pg_cell(const struct pg_result *result, int row, int column);
+bool pg_is_null(const struct pg_result *result, int row, int column);
+
+/* status MAAS_OK: result is there. Otherwise result is NULL: MAAS_E_UNAVAILABLE (away),
+ * MAAS_E_DEADLINE, MAAS_E_EXHAUSTED (more than 1,024 waiting), or the server's error as
+ * MAAS_E_INTERNAL, its text logged, never shown. */
+typedef void (*pg_done)(void *arg, maas_status status, const struct pg_result *result);
+
+maas_status MUST_USE pg_new(struct loop *loop, const char *conninfo, uint32_t call_timeout_ms,
+                            struct pg **out, maas_error *error);
+void pg_free(struct pg *pg);
+bool pg_is_up(const struct pg *pg);
+
+/*
+ * Runs one statement (prepared on first use, per connection; `sql` must be static storage: its
+ * address is its name). With `tenant` it runs in a transaction under row-level security of that
+ * tenant: BEGIN, set_config('maas.tenant'), the statement, COMMIT, in one pipeline before one sync.
+ * Values are copied; a value with data NULL is SQL NULL.
+ */
+void pg_query(struct pg *pg, const struct uuid *tenant, const char *sql, const struct str *values,
+              size_t count, pg_done done, void *arg);
+
+#endif
