@@ -1,0 +1,134 @@
+# demo.sh: a tenant, its key, and a model trained here and now on real data; everything through the admin API.
+#
+# The data: diabetes patients (442 rows, 10 measurements, progression after a year), as shipped in Debian's
+# python3-sklearn. The package depends on scipy and numpy (some 150 MB); two small files of it are wanted, so when it
+# is not installed the .deb alone (2 MB) is fetched by apt-get and unpacked into the folder, not installed.
+
+SKLEARN_DATA=usr/lib/python3/dist-packages/sklearn/datasets/data
+DEMO=$DIR/demo
+DEMO_BODY='{"model":"diabetes","features":{"age":59,"sex":2,"bmi":32.1,"bp":101,"s1":157,"s2":93.2,"s3":38,"s4":4,"s5":4.8598,"s6":87}}'
+
+demo_source() { # prints the folder with the two files
+    local here=/$SKLEARN_DATA
+    if [ ! -r "$here/diabetes_data_raw.csv.gz" ]; then
+        here=$DEMO/sklearn/$SKLEARN_DATA
+        if [ ! -r "$here/diabetes_target.csv.gz" ]; then
+            mkdir -p "$DEMO/sklearn" && cd "$DEMO/sklearn" || return 1
+            apt-get download python3-sklearn >>"$LOG_FILE" 2>&1 || return 1
+            dpkg-deb --fsys-tarfile python3-sklearn_*.deb |
+                tar -x "./$SKLEARN_DATA/diabetes_data_raw.csv.gz" "./$SKLEARN_DATA/diabetes_target.csv.gz" || return 1
+            rm -f python3-sklearn_*.deb
+        fi
+    fi
+    echo "$here"
+}
+
+demo_data() {
+    local source
+    [ -s "$DEMO/data/train.csv" ] && [ -s "$DEMO/data/schema.json" ] && return
+    source=$(demo_source) || fail "the data set could not be fetched" "apt-get update; then try again"
+    mkdir -p "$DEMO/data"
+    {
+        echo "age,sex,bmi,bp,s1,s2,s3,s4,s5,s6,progression"
+        paste -d ' ' <(gzip -dc "$source/diabetes_data_raw.csv.gz") \
+            <(gzip -dc "$source/diabetes_target.csv.gz" | awk '{ print $1 + 0 }') | tr -s ' ' ','
+    } | write_file "$DEMO/data/train.csv" 600
+    [ "$(wc -l <"$DEMO/data/train.csv")" = 443 ] || fail "the data set has not 442 rows" "rm -r $DEMO and try again"
+    echo '{"format": 1, "target": "progression"}' | write_file "$DEMO/data/schema.json" 600
+}
+
+demo_train() { # → $DEMO/artifact.tar
+    step "training on 442 patients"
+    demo_data
+    rm -rf "$DEMO/out" && mkdir "$DEMO/out"
+    run "$BIN/maas-worker" train --plugin "$BUILD/plugins/maas.linreg.so" --data "$DEMO/data" --out "$DEMO/out" --seed 1 \
+        --option target=progression || fail "the training failed" "see the lines above"
+    tar -C "$DEMO/out" --sort=name --mtime=@0 --owner=0 --group=0 --numeric-owner -cf "$DEMO/artifact.tar" . ||
+        fail "tar could not pack the model"
+    step_done
+}
+
+demo_tenant() {
+    step "tenant demo and its key"
+    admin POST /admin/v1/tenants '{"slug":"demo","name":"Demo","plan":"default"}'
+    expect "creating the tenant" 200 201 409
+    if [ -s "$SECRETS/api_key" ]; then
+        public GET /v1/models
+        if [ "$STATUS" = 200 ]; then
+            step_done "good"
+            return
+        fi
+        [ "$STATUS" = 401 ] || expect "GET /v1/models with the kept key" 200
+    fi
+    admin POST /admin/v1/tenants/demo/keys '{"name":"demo","scopes":["infer:*","usage:read"]}'
+    expect "creating the key" 200 201
+    json_text key | write_file "$SECRETS/api_key" 600
+    grep -q '^maas_live_' "$SECRETS/api_key" || fail "the answer holds no key"
+    step_done
+}
+
+demo_model() {
+    local version
+    step "model diabetes"
+    admin POST /admin/v1/models '{"name":"diabetes","task":"regression"}'
+    expect "creating the model" 200 201 409
+    admin GET /admin/v1/deployments/diabetes
+    if [ "$STATUS" = 200 ]; then
+        step_done "deployed"
+        return
+    fi
+    expect "GET /admin/v1/deployments/diabetes" 404
+    step_done
+    demo_train
+    step "upload and deployment"
+    admin POST '/admin/v1/models/diabetes/versions?plugin=maas.linreg' -H 'content-type: application/x-tar' \
+        --data-binary "@$DEMO/artifact.tar"
+    expect "uploading the version" 200 201
+    version=$(json_number number)
+    [ -n "$version" ] || fail "the answer holds no version number: $BODY"
+    admin PUT /admin/v1/deployments/diabetes "{\"model\":\"diabetes\",\"version\":$version,\"visibility\":\"all\"}"
+    expect "deploying version $version" 200 201
+    step_done
+}
+
+demo_predict() {
+    local try
+    step "a first prediction"
+    for ((try = 0; try < 100; try++)); do # the route is known within a second, the worker starts meanwhile
+        public POST /v1/regression "$DEMO_BODY"
+        [ "$STATUS" = 200 ] && break
+        case $STATUS in 404 | 502 | 503 | 504) sleep 0.1 ;; *) break ;; esac
+    done
+    expect "POST /v1/regression" 200
+    step_done "$BODY"
+}
+
+env_write() {
+    write_file "$DIR/env" 600 <<EOT
+export MAAS_URL='https://localhost:$PORT'
+export MAAS_ADMIN_URL='https://localhost:$ADMIN_PORT'
+export MAAS_CA='$DIR/tls/ca.pem'
+export MAAS_API_KEY='$(<"$SECRETS/api_key")'
+export MAAS_ADMIN_TOKEN='$(<"$SECRETS/admin_token")'
+export MAAS_TENANT='demo'
+EOT
+}
+
+demo_show() {
+    cat <<EOT
+
+The key of tenant demo: $(<"$SECRETS/api_key")
+
+    . $DIR/env
+    curl --cacert "\$MAAS_CA" -H "authorization: Bearer \$MAAS_API_KEY" -H 'content-type: application/json' \\
+        -d '$DEMO_BODY' \\
+        "\$MAAS_URL/v1/regression"
+    curl --cacert "\$MAAS_CA" -H "authorization: Bearer \$MAAS_API_KEY" -H 'content-type: application/json' \\
+        -d '{"inputs":[{"name":"features","datatype":"FP64","shape":[1,10],"data":[59,2,32.1,101,157,93.2,38,4,4.8598,87]}]}' \\
+        "\$MAAS_URL/v2/models/diabetes/infer"
+    curl --cacert "\$MAAS_CA" -H "authorization: Bearer \$MAAS_API_KEY" "\$MAAS_URL/v1/models"
+    curl --cacert "\$MAAS_CA" -H "authorization: Bearer \$MAAS_API_KEY" "\$MAAS_URL/v1/usage"
+
+scripts/down stops it, scripts/up --check tests every route.
+EOT
+}

@@ -1,0 +1,112 @@
+# gateway.sh: the configuration, the supervisor, readiness.
+
+BUILD=${MAAS_BUILD_DIR:-$ROOT/build/release}
+BIN=$BUILD/bin
+
+build_release() {
+    step "build"
+    if [ ! -f "$BUILD/build.ninja" ]; then
+        (cd "$ROOT" && run cmake --preset release) || fail "cmake could not configure" "see the lines above"
+    fi
+    # Not the tests and benches: a first start should not wait for them.
+    run cmake --build "$BUILD" --target gateway/all plugins/all || fail "the build broke" \
+        "if the tree was changed: mend it; if the folder is stale: rm -r $BUILD and try again"
+    step_done
+}
+
+programs_check() {
+    local program
+    for program in maas-supervisor maas-gateway maas-worker maas-migrate; do
+        [ -x "$BIN/$program" ] || fail "$BIN/$program is not there" "run scripts/up without --no-build"
+    done
+}
+
+config_write() { # true when it changed
+    local old=
+    [ ! -f "$CONFIG" ] || old=$(<"$CONFIG")
+    write_file "$CONFIG" 600 <<EOT
+# Written by scripts/up; changes are lost at the next run. Every key: maas-gateway --print-config
+listen: "127.0.0.1:$PORT"
+admin:
+  listen: "127.0.0.1:$ADMIN_PORT"
+tls:
+  cert: "$DIR/tls/server.pem"
+  key: "$DIR/tls/server.key"
+postgres:
+  conninfo: "$(pg_conninfo gateway)"
+  admin_conninfo: "$(pg_conninfo admin)"
+redis:
+  address: "unix:$SOCKETS/redis/redis.sock"
+auth:
+  id_key_file: "$SECRETS/id_key"
+  pepper_file: "$SECRETS/pepper"
+spool:
+  dir: "$DIR/spool"
+workers:
+  plugins_dir: "$BUILD/plugins"
+  cache_dir: "$DIR/cache"
+EOT
+    [ "$old" != "$(<"$CONFIG")" ]
+}
+
+migrate() {
+    step "migrations"
+    run "$BIN/maas-migrate" --conninfo "$(pg_conninfo super)" --dir "$ROOT/migrations" ||
+        fail "a migration was refused" "see the lines above; nothing of the failing file was applied"
+    pg_passwords
+    step_done
+}
+
+gateway_stamp() { # changes when programs or plugins were built anew: then a running gateway is restarted
+    stat -c '%n %Y %s' "$BIN"/maas-* "$BUILD"/plugins/*.so 2>/dev/null
+}
+
+gateway_pid() {
+    pid_of gateway maas-supervisor
+}
+
+gateway_stop() {
+    local pid stopped=1
+    stop_named gateway maas-supervisor TERM 40 && stopped=0
+    # What a killed supervisor left behind: ours by the exact path of its configuration.
+    for pid in $(pids_with maas-supervisor "$CONFIG") $(pids_with maas-gateway "$CONFIG"); do
+        stop_pid "$pid" TERM 10
+        stopped=0
+    done
+    return "$stopped"
+}
+
+port_free() { # PORT: nobody listens on it on loopback
+    ! (exec 3<>"/dev/tcp/127.0.0.1/$1") 2>/dev/null
+}
+
+gateway_ready() {
+    curl -sf -o /dev/null --max-time 2 --cacert "$DIR/tls/ca.pem" "https://localhost:$ADMIN_PORT/readyz" 2>/dev/null
+}
+
+gateway_start() { # CHANGED(0|1)
+    local try port
+    step "gateway"
+    if [ "$1" = 0 ] && gateway_pid >/dev/null && [ "$(gateway_stamp)" = "$(cat "$RUN/gateway.stamp" 2>/dev/null)" ] &&
+        gateway_ready; then
+        step_done "runs"
+        return
+    fi
+    gateway_stop
+    for port in "$PORT" "$ADMIN_PORT"; do
+        port_free "$port" || fail "port $port is taken by another program" \
+            "stop that program, or choose others: scripts/up --port 9443 --admin-port 9444"
+    done
+    LOG_FILE=$LOGS/gateway.log
+    gateway_stamp >"$RUN/gateway.stamp"
+    daemon gateway "$LOG_FILE" "$BIN/maas-supervisor" --config "$CONFIG"
+    for ((try = 0; try < 300; try++)); do
+        gateway_ready && break
+        gateway_pid >/dev/null || break
+        sleep 0.1
+    done
+    gateway_ready || fail "it is not ready on port $ADMIN_PORT" "see $LOG_FILE" \
+        "$BIN/maas-gateway --config $CONFIG --check says what is wrong"
+    LOG_FILE=$LOGS/up.log
+    step_done
+}

@@ -1,0 +1,102 @@
+# packages.sh: Debian packages, installed only when missing, without leaving system services behind.
+#
+# Installing postgresql-15 would create a cluster and start it, redis-server and nginx would start and be enabled at
+# boot. Ours are private to the folder, so for the time of the installation a policy-rc.d forbids starting (if the
+# machine has none), a createcluster setting forbids the cluster, and a unit that was not there before is disabled.
+
+PACKAGES_BUILD="gcc g++ cmake ninja-build pkg-config libc6-dev libh2o-evloop-dev libssl-dev libhiredis-dev libpq-dev
+    libopenblas-dev liblapacke-dev libcmocka-dev libsimdjson-dev libjansson-dev libyaml-dev libarchive-dev
+    libseccomp-dev uthash-dev"
+PACKAGES_RUN="openssl curl postgresql-15 redis-server"
+PACKAGES_TEST="python3 python3-pytest python3-numpy"
+PACKAGES_BENCH="python3 nginx-light nghttp2-client"
+
+POLICY=/usr/sbin/policy-rc.d
+CREATECLUSTER=/etc/postgresql-common/createcluster.d/maas-temporary.conf
+
+packages_missing() { # PACKAGE... → the ones that are not installed, one line
+    local have package missing=
+    have=$(dpkg-query -W -f '${Package} ${db:Status-Status}\n' "$@" 2>/dev/null | awk '$2 == "installed" { print $1 }')
+    for package in "$@"; do
+        grep -qx -- "$package" <<<"$have" || missing="$missing $package"
+    done
+    echo "${missing# }"
+}
+
+as_root() {
+    if [ "$(id -u)" = 0 ]; then
+        "$@"
+    else
+        sudo -- "$@"
+    fi
+}
+
+units_guard() { # forbids what package scripts would start
+    if [ ! -e "$POLICY" ]; then
+        printf '#!/bin/sh\nexit 101 # maas: temporary, while packages are installed\n' | as_root tee "$POLICY" >/dev/null
+        as_root chmod 755 "$POLICY"
+    fi
+    as_root mkdir -p "${CREATECLUSTER%/*}"
+    echo "create_main_cluster = off" | as_root tee "$CREATECLUSTER" >/dev/null
+}
+
+units_unguard() {
+    if grep -q 'maas: temporary' "$POLICY" 2>/dev/null; then
+        as_root rm -f "$POLICY"
+    fi
+    as_root rm -f "$CREATECLUSTER"
+}
+
+units_disable() { # UNIT...: what this installation brought must not start at the next boot
+    local unit
+    for unit in "$@"; do
+        if command -v systemctl >/dev/null; then
+            as_root systemctl disable "$unit" || true
+        elif command -v update-rc.d >/dev/null; then
+            as_root update-rc.d "$unit" disable || true
+        fi
+    done
+}
+
+apt_install() { # PACKAGE...
+    local -a apt=(env DEBIAN_FRONTEND=noninteractive apt-get -y -o DPkg::Lock::Timeout=300)
+    as_root "${apt[@]}" install --no-install-recommends "$@" && return
+    as_root "${apt[@]}" update && as_root "${apt[@]}" install --no-install-recommends "$@"
+}
+
+# packages_ensure PACKAGE...: quick when everything is there.
+packages_ensure() {
+    local missing package units= ok=0
+    step "packages"
+    missing=$(packages_missing "$@")
+    if [ -z "$missing" ]; then
+        step_done "all there"
+        return
+    fi
+    STEP_TEXT="installing packages: $missing"
+    if [ "$(id -u)" != 0 ] && ! command -v sudo >/dev/null; then
+        fail "packages are missing and there is no sudo" \
+            "as root, run: apt-get update && apt-get install --no-install-recommends $missing"
+    fi
+    if [ "$(id -u)" != 0 ] && ! sudo -n true 2>/dev/null; then
+        printf '\n'
+        sudo -v || fail "sudo was refused" "as root, run: apt-get install --no-install-recommends $missing"
+    fi
+    for package in $missing; do
+        case $package in
+        redis-server) units="$units redis-server" ;;
+        postgresql-15) units="$units postgresql" ;;
+        nginx-light) units="$units nginx" ;;
+        esac
+    done
+    units_guard
+    trap 'units_unguard' EXIT
+    # shellcheck disable=SC2086 # lists of words
+    run apt_install $missing || ok=$?
+    # shellcheck disable=SC2086
+    run units_disable $units
+    units_unguard
+    trap - EXIT
+    [ "$ok" = 0 ] || fail "apt-get could not install them" "look at the lines above; is the network there, and a Debian 12 mirror?"
+    step_done
+}
