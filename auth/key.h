@@ -23,15 +23,14 @@
 
 struct key_ring; /* the id key and the peppers by version, with fetched algorithms */
 
-/* Copies the secrets; each must be 32 bytes. Versions are 1..65535, the last one given signs new
- * keys. */
-maas_status MUST_USE key_ring_new(
-    const uint8_t id_key[32],
-    const struct key_pepper {
-        uint16_t version;
-        uint8_t secret[32];
-    } * peppers,
-    size_t pepper_count, struct key_ring **out, maas_error *error);
+struct key_pepper {
+    uint16_t version; /* 1..65535 */
+    uint8_t secret[32];
+};
+
+/* Copies the secrets. The last pepper given signs new keys. */
+maas_status MUST_USE key_ring_new(const uint8_t id_key[32], const struct key_pepper *peppers,
+                                  size_t pepper_count, struct key_ring **out, maas_error *error);
 void key_ring_free(struct key_ring *ring); /* wipes the secrets */
 
 enum key_form {
@@ -64,5 +63,13 @@ struct key_new {
     uint8_t mac[KEY_MAC_LEN];
 };
 void key_make(const struct key_ring *ring, struct key_new *out);
+
+/*
+ * The ring from the texts of its two files: the id key as 64 hex digits, the peppers as lines
+ * "version hex64" (empty lines and lines that begin with # are passed over). The caller wipes the
+ * texts.
+ */
+maas_status MUST_USE key_ring_from_text(struct str id_key, struct str peppers,
+                                        struct key_ring **out, maas_error *error);
 
 #endif
