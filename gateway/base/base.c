@@ -1,8 +1,9 @@
 /*
  * base.c: borrowed strings, failing, clocks, ids, random bytes, hashes and small files.
  *
- * CRC-32C uses the processor's instruction where it is there and a table of 256 entries elsewhere; hash_bytes is a seeded multiply-mix
- * hash (for tables only: it resists accidental and blind collisions, it is no MAC).
+ * CRC-32C uses the processor's instruction where it is there and a table of 256 entries elsewhere;
+ * hash_bytes is a seeded multiply-mix hash (for tables only: it resists accidental and blind
+ * collisions, it is no MAC).
  */
 #include "base/base.h"
 
@@ -19,7 +20,8 @@
 
 void check_failed(const char *what, const char *file, int line)
 {
-    fprintf(stderr, "{\"level\":\"fatal\",\"event\":\"check\",\"what\":\"%s\",\"at\":\"%s:%d\"}\n", what, file, line);
+    fprintf(stderr, "{\"level\":\"fatal\",\"event\":\"check\",\"what\":\"%s\",\"at\":\"%s:%d\"}\n",
+            what, file, line);
     abort();
 }
 
@@ -63,7 +65,8 @@ uint64_t clock_real_us(void)
     return (uint64_t)t.tv_sec * 1000000u + (uint64_t)t.tv_nsec / 1000u;
 }
 
-/* ---- random bytes: the kernel's, through a small pool per thread, so that an id costs no system call */
+/* ---- random bytes: the kernel's, through a small pool per thread, so that an id costs no system
+ * call */
 
 void random_bytes(void *out, size_t size)
 {
@@ -224,7 +227,8 @@ static uint32_t crc32c_plain(uint32_t crc, const uint8_t *at, size_t len)
 }
 
 #if defined(__x86_64__)
-__attribute__((target("sse4.2"))) static uint32_t crc32c_fast(uint32_t crc, const uint8_t *at, size_t len)
+__attribute__((target("sse4.2"))) static uint32_t crc32c_fast(uint32_t crc, const uint8_t *at,
+                                                              size_t len)
 {
     uint64_t c = crc;
     for (; len >= 8; at += 8, len -= 8) {
@@ -257,21 +261,23 @@ static maas_status read_all(int fd, const char *path, char *data, size_t size, m
         if (n < 0 && errno == EINTR)
             continue;
         if (n <= 0)
-            return fail(error, MAAS_E_UNAVAILABLE, "cannot read '%s': %s", path, n ? strerror(errno) : "it became shorter");
+            return fail(error, MAAS_E_UNAVAILABLE, "cannot read '%s': %s", path,
+                        n ? strerror(errno) : "it became shorter");
         at += (size_t)n;
     }
     return MAAS_OK;
 }
 
-maas_status file_read(const char *path, size_t max, char **out_data, size_t *out_len, maas_error *error)
+maas_status file_read(const char *path, size_t max, char **out_data, size_t *out_len,
+                      maas_error *error)
 {
     maas_status status;
     char *data = NULL;
     struct stat st;
     int fd = open(path, O_RDONLY | O_CLOEXEC);
     if (fd < 0)
-        return fail(error, errno == ENOENT ? MAAS_E_NOT_FOUND : MAAS_E_UNAVAILABLE, "cannot open '%s': %s", path,
-                    strerror(errno));
+        return fail(error, errno == ENOENT ? MAAS_E_NOT_FOUND : MAAS_E_UNAVAILABLE,
+                    "cannot open '%s': %s", path, strerror(errno));
     if (fstat(fd, &st) || !S_ISREG(st.st_mode))
         status = fail(error, MAAS_E_INVALID, "'%s' is not a regular file", path);
     else if ((uint64_t)st.st_size > max)

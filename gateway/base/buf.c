@@ -1,5 +1,6 @@
 /*
- * buf.c: a bounded byte buffer and JSON strings. Doubles its memory up to the cap; the first refusal sticks.
+ * buf.c: a bounded byte buffer and JSON strings. Doubles its memory up to the cap; the first
+ * refusal sticks.
  */
 #include "base/buf.h"
 
@@ -76,11 +77,16 @@ void buf_fmt(struct buf *b, const char *fmt, ...)
     va_end(again);
 }
 
-/* The length of the well-formed UTF-8 sequence at `s`, 0 when there is none (overlong, surrogate, cut). */
+/* The length of the well-formed UTF-8 sequence at `s`, 0 when there is none (overlong, surrogate,
+ * cut). */
 static size_t utf8_length(const uint8_t *s, size_t left)
 {
     uint8_t c = s[0];
-    size_t n = c < 0x80 ? 1 : c >= 0xc2 && c < 0xe0 ? 2 : c >= 0xe0 && c < 0xf0 ? 3 : c >= 0xf0 && c < 0xf5 ? 4 : 0;
+    size_t n = c < 0x80                ? 1
+               : c >= 0xc2 && c < 0xe0 ? 2
+               : c >= 0xe0 && c < 0xf0 ? 3
+               : c >= 0xf0 && c < 0xf5 ? 4
+                                       : 0;
     if (n == 0 || n > left)
         return 0;
     for (size_t i = 1; i < n; i++)

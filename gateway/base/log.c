@@ -1,7 +1,8 @@
 /*
- * log.c: structured log lines. A line is built on the caller's stack, then copied under a short lock into a bounded buffer that a
- * thread writes to stderr every 50 ms; WARN and above, and everything before log_start, go out at once. A full buffer drops the line and
- * counts it: logging never waits for a slow disk.
+ * log.c: structured log lines. A line is built on the caller's stack, then copied under a short
+ * lock into a bounded buffer that a thread writes to stderr every 50 ms; WARN and above, and
+ * everything before log_start, go out at once. A full buffer drops the line and counts it: logging
+ * never waits for a slow disk.
  */
 #include "base/log.h"
 
@@ -16,8 +17,8 @@
 #include "base/buf.h"
 
 #define LINE_MAX_BYTES 4096
-#define BUFFER_BYTES ((size_t)1 << 20)
-#define FLUSH_MS 50
+#define BUFFER_BYTES   ((size_t)1 << 20)
+#define FLUSH_MS       50
 
 static struct {
     pthread_mutex_t lock;
@@ -29,7 +30,10 @@ static struct {
     char *pending, *writing;
     size_t pending_len;
     uint64_t dropped;
-} state = { .lock = PTHREAD_MUTEX_INITIALIZER, .wake = PTHREAD_COND_INITIALIZER, .least = LOG_INFO, .process = "maas" };
+} state = { .lock = PTHREAD_MUTEX_INITIALIZER,
+            .wake = PTHREAD_COND_INITIALIZER,
+            .least = LOG_INFO,
+            .process = "maas" };
 
 static void write_all(const char *data, size_t len)
 {
@@ -158,8 +162,9 @@ void log_write(enum log_level level, const char *event, const struct log_field *
     buf_init(&b, LINE_MAX_BYTES);
     gmtime_r(&seconds, &tm);
     strftime(stamp, sizeof(stamp), "%Y-%m-%dT%H:%M:%S", &tm);
-    buf_fmt(&b, "{\"ts\":\"%s.%06uZ\",\"level\":\"%s\",\"process\":\"%s\",\"pid\":%d,\"event\":\"%s\"", stamp,
-            (unsigned)(now % 1000000), names[level], state.process, (int)getpid(), event);
+    buf_fmt(&b,
+            "{\"ts\":\"%s.%06uZ\",\"level\":\"%s\",\"process\":\"%s\",\"pid\":%d,\"event\":\"%s\"",
+            stamp, (unsigned)(now % 1000000), names[level], state.process, (int)getpid(), event);
     for (size_t i = 0; i < n && !b.failed; i++)
         add_field(&b, &fields[i]);
     if (!b.failed) {
