@@ -1,0 +1,101 @@
+/*
+ * fleet.h: the gateway's side of its workers: which processes should run, their start, watch and
+ * restart, and the lanes by which an event loop sends requests to them and gets answers.
+ *
+ *     registry thread ── fleet_want ──▶ control thread (the process' main thread: parent of all
+ * workers) │ loop_post: lane opened, lane lost, route switched ▼ loop: fleet_route → fleet_send
+ * ──ring──▶ worker ──ring──▶ job.done on the same loop
+ *
+ * A deployment's route names the version that is ready, so a new version takes over only once its
+ * workers are loaded, and the old ones are drained. A job is done exactly once: by its answer, its
+ * deadline (504), its worker's death (502 when it had started), or the end of what it waits for
+ * (503). A job that had not started when its worker died is sent again to the next one.
+ */
+#ifndef MAAS_FLEET_H
+#define MAAS_FLEET_H
+
+#include "channel/channel.h"
+#include "net/loop.h"
+#include "registry/registry.h"
+
+struct fleet;      /* [control] one per process, owned by the main thread */
+struct fleet_port; /* [loop] */
+
+struct fleet_config {
+    const char *worker_binary, *plugins_dir, *cache_dir, *conninfo;
+    uint32_t loops, workers_per_model, ring_bytes, queue_max, sql_timeout_ms, start_ms,
+        hang_grace_ms;
+    uint64_t memory_max;
+};
+
+maas_status MUST_USE fleet_new(const struct fleet_config *config, struct fleet **out,
+                               maas_error *error);
+/* Runs on the main thread until fleet_stop; reaps children, so no other part of the process may
+ * wait for them. */
+void fleet_run(struct fleet *fleet);
+void fleet_stop(struct fleet *fleet); /* [any], async-signal-safe */
+void fleet_free(struct fleet *fleet); /* ends the workers; the loops no longer run */
+/* The newest wish: one pool of workers per deployed version. Takes a reference. [any] */
+void fleet_want(struct fleet *fleet, struct snapshot *snapshot);
+/* All deployments of the newest wish are routed, or given up for now. [any] */
+bool fleet_is_ready(const struct fleet *fleet);
+
+maas_status MUST_USE fleet_port_new(struct fleet *fleet, struct loop *loop, struct fleet_port **out,
+                                    maas_error *error);
+void fleet_port_free(struct fleet_port *port);
+
+/* The pool that serves a deployment now; NULL while none was ever ready. Borrowed until the next
+ * turn. [loop] */
+struct fleet_route;
+struct fleet_route *fleet_route(const struct fleet_port *port, const struct uuid *deployment);
+
+enum job_end {
+    JOB_ANSWERED,  /* the worker's frame is there, whatever its status */
+    JOB_DEADLINE,  /* 504 */
+    JOB_CRASHED,   /* 502: it had started on a worker that died */
+    JOB_NO_WORKER, /* 503: no worker came in time */
+    JOB_ABANDONED, /* the caller had left and the work had not begun: nothing to bill */
+};
+
+/* One request on its way. The memory is the caller's until done was called. */
+struct job {
+    struct submit_frame
+        frame; /* kind, surface, deadline, tenant, lengths: the caller's; job and slot are ours */
+    struct channel_part parts[4]; /* name, version (ours), request id, body: live until done, or
+                                     until fleet_abandon */
+    uint32_t version;             /* the version that serves it: ours, known in done */
+    void (*done)(struct job *job, enum job_end end, const struct complete_frame *frame,
+                 const uint8_t *payload);
+    /* private from here */
+    struct fleet_route *route;
+    struct lane *lane; /* NULL while it waits for one */
+    struct job *next, *prev;
+    struct timer deadline;
+    uint32_t slot;
+    bool abandoned;
+};
+/* False when the queue is full or the model's workers keep failing: nothing was taken (503). Never
+ * calls done from inside. */
+bool fleet_send(struct fleet_port *port, struct fleet_route *route, struct job *job);
+/*
+ * The client left: the parts are no longer there. What was sent goes on (the answer may have to be
+ * billed) and done is called later; what was not sent is done at once, from inside this call, with
+ * JOB_ABANDONED.
+ */
+void fleet_abandon(struct fleet_port *port, struct job *job);
+
+struct fleet_counts { /* [any] */
+    uint64_t starts, exits, crashes, kills, load_failures, hostile_frames;
+    uint32_t workers_ready, workers_wanted;
+};
+void fleet_counts(const struct fleet *fleet, struct fleet_counts *out);
+
+/* One row a worker, for the admin API; fills at most `max`, says how many there are. [any] */
+struct fleet_worker {
+    char deployment[64], plugin[64], state[16], sandbox[96];
+    uint32_t version, restarts;
+    int pid;
+};
+uint32_t fleet_workers(struct fleet *fleet, struct fleet_worker *out, uint32_t max);
+
+#endif

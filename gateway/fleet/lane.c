@@ -1,0 +1,595 @@
+/*
+ * lane.c: the loop's side of the fleet. A route is a pool of workers that serve one version; a lane
+ * is one worker of it as this loop sees it: a pair of rings, a table of slots for the requests in
+ * flight, and one watched eventfd.
+ *
+ * A request takes a slot (its number and generation make the job id), is written into the
+ * submission ring, and waits. Once a turn the completion rings are drained, then waiting requests
+ * are sent, then each worker that got something is woken, once. Before the poll `sleeping` is set
+ * on the lanes that have something in flight and their rings are looked at once more, so no wake-up
+ * is lost.
+ *
+ * Slots outlive requests: a request that ended by its deadline leaves its slot busy until the
+ * worker answers or dies, so a job id is never used twice at a time. If the slot is still busy a
+ * grace later, the worker hangs and its end is asked for.
+ *
+ * Rejected: one eventfd for all workers (a hostile worker could eat the others' wake-ups); a frame
+ * for "started" (a mark in shared memory is free and is read only after a death).
+ */
+#include "fleet/link.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/log.h"
+
+#define LANES_MAX 16 /* workers of one pool */
+
+struct slot {
+    struct job *job; /* NULL while free, and when the request ended before its work */
+    uint32_t generation;
+    uint32_t next_free;
+    bool busy;
+};
+
+struct lane {
+    struct fleet_port *port;
+    struct fleet_route *route;
+    struct link *link;
+    struct watch *watch;
+    struct slot *slots;
+    uint32_t slot_count, free_head, in_flight;
+    bool closing, dirty;
+    struct timer hang;
+    uint64_t hang_job;
+    struct lane *next;
+};
+
+struct fleet_route {
+    struct pool_id id;
+    struct fleet_route *next;
+    struct lane *lanes[LANES_MAX];
+    uint32_t lane_count;
+    struct job *waiting_head, *waiting_tail;
+    uint32_t waiting;
+    bool active, down;
+};
+
+struct fleet_port {
+    struct fleet *fleet;
+    struct loop *loop;
+    struct fleet_route *routes;
+    struct lane *lanes;
+    uint32_t queue_max;
+};
+
+/* ---- slots */
+
+static bool slots_new(struct lane *lane, uint32_t count)
+{
+    lane->slots = calloc(count, sizeof(*lane->slots));
+    if (!lane->slots)
+        return false;
+    for (uint32_t i = 0; i < count; i++) {
+        lane->slots[i].generation = 1;
+        lane->slots[i].next_free = i + 1;
+    }
+    lane->slot_count = count;
+    return true;
+}
+
+static uint32_t slot_take(struct lane *lane, struct job *job)
+{
+    uint32_t i = lane->free_head;
+    CHECK(i < lane->slot_count);
+    lane->free_head = lane->slots[i].next_free;
+    lane->slots[i].job = job;
+    lane->slots[i].busy = true;
+    lane->in_flight++;
+    return i;
+}
+
+static void slot_give(struct lane *lane, uint32_t i)
+{
+    struct slot *slot = &lane->slots[i];
+    slot->busy = false;
+    slot->job = NULL;
+    slot->generation = slot->generation == UINT32_MAX ? 1 : slot->generation + 1;
+    slot->next_free = lane->free_head;
+    lane->free_head = i;
+    lane->in_flight--;
+}
+
+static bool slot_is(const struct lane *lane, uint64_t id)
+{
+    uint32_t i = (uint32_t)id;
+    return i < lane->slot_count && lane->slots[i].busy && lane->slots[i].generation == id >> 32;
+}
+
+/* ---- the list of requests that wait for room or for a worker */
+
+static void waiting_add(struct fleet_route *route, struct job *job)
+{
+    job->lane = NULL;
+    job->next = NULL;
+    job->prev = route->waiting_tail;
+    *(route->waiting_tail ? &route->waiting_tail->next : &route->waiting_head) = job;
+    route->waiting_tail = job;
+    route->waiting++;
+}
+
+static void waiting_remove(struct fleet_route *route, struct job *job)
+{
+    *(job->prev ? &job->prev->next : &route->waiting_head) = job->next;
+    *(job->next ? &job->next->prev : &route->waiting_tail) = job->prev;
+    job->next = job->prev = NULL;
+    route->waiting--;
+}
+
+static void job_end(struct job *job, enum job_end end, const struct complete_frame *frame,
+                    const uint8_t *payload)
+{
+    timer_stop(&job->deadline);
+    job->done(job, end, frame, payload);
+}
+
+static void waiting_end_all(struct fleet_route *route, enum job_end end)
+{
+    while (route->waiting_head) {
+        struct job *job = route->waiting_head;
+        waiting_remove(route, job);
+        job_end(job, end, NULL, NULL);
+    }
+}
+
+/* ---- sending */
+
+static struct lane *lane_least_loaded(const struct fleet_route *route)
+{
+    struct lane *best = NULL;
+    for (uint32_t i = 0; i < route->lane_count; i++) {
+        struct lane *lane = route->lanes[i];
+        if (!lane->closing && lane->in_flight < lane->slot_count &&
+            (!best || lane->in_flight < best->in_flight))
+            best = lane;
+    }
+    return best;
+}
+
+static bool lane_submit(struct lane *lane, struct job *job)
+{
+    const struct pool_id *pool = &lane->route->id;
+    uint32_t slot = slot_take(lane, job);
+    job->frame.job = job_id(slot, lane->slots[slot].generation);
+    job->parts[1] = (struct channel_part){ pool->text, strlen(pool->text) };
+    job->frame.version_len = (uint16_t)job->parts[1].len;
+    struct channel_part parts[5] = { { &job->frame, sizeof(job->frame) } };
+    memcpy(parts + 1, job->parts, sizeof(job->parts));
+    if (!channel_submit(lane->link->channel, loop_index(lane->port->loop), parts,
+                        COUNT_OF(parts))) {
+        slot_give(lane, slot);
+        return false;
+    }
+    job->lane = lane;
+    job->slot = slot;
+    job->version = pool->number;
+    lane->dirty = true;
+    return true;
+}
+
+static bool route_submit(struct fleet_route *route, struct job *job)
+{
+    struct lane *lane = lane_least_loaded(route);
+    return lane && lane_submit(lane, job);
+}
+
+static void route_flush(struct fleet_route *route)
+{
+    while (route->waiting_head) {
+        struct job *job = route->waiting_head;
+        waiting_remove(route, job);
+        if (route_submit(route, job))
+            continue;
+        job->next = route->waiting_head; /* back to the front: order is kept */
+        job->prev = NULL;
+        *(route->waiting_head ? &route->waiting_head->prev : &route->waiting_tail) = job;
+        route->waiting_head = job;
+        route->waiting++;
+        return;
+    }
+}
+
+static void on_hang(struct timer *timer)
+{
+    struct lane *lane = (struct lane *)(void *)((char *)timer - offsetof(struct lane, hang));
+    if (!slot_is(lane, lane->hang_job))
+        return;
+    LOG(LOG_WARN, "worker.hangs", F_INT("pid", lane->link->pid));
+    atomic_store(&lane->link->kill, true);
+    fleet_poke(lane->port->fleet);
+}
+
+static void on_deadline(struct timer *timer)
+{
+    struct job *job = (struct job *)(void *)((char *)timer - offsetof(struct job, deadline));
+    struct lane *lane = job->lane;
+    if (!lane) {
+        waiting_remove(job->route, job);
+    } else {
+        uint64_t id = job->frame.job;
+        channel_mark_cancelled(lane->link->channel, loop_index(lane->port->loop), id);
+        lane->slots[job->slot].job = NULL;
+        if (!lane->hang.due_ns) {
+            lane->hang_job = id;
+            timer_start(lane->port->loop, &lane->hang, fleet_hang_grace_ms(lane->port->fleet));
+        }
+    }
+    job->done(job, job->abandoned ? JOB_ABANDONED : JOB_DEADLINE, NULL, NULL);
+}
+
+bool fleet_send(struct fleet_port *port, struct fleet_route *route, struct job *job)
+{
+    uint64_t now = loop_now_ns(port->loop);
+    job->route = route;
+    job->lane = NULL;
+    job->abandoned = false;
+    if (route->down || route->waiting >= port->queue_max)
+        return false;
+    if (route->waiting || !route_submit(route, job))
+        waiting_add(route, job);
+    job->deadline = (struct timer){ .fire = on_deadline };
+    uint64_t left = job->frame.deadline_ns > now ? job->frame.deadline_ns - now : 0;
+    timer_start(port->loop, &job->deadline, left / 1000000);
+    return true;
+}
+
+void fleet_abandon(struct fleet_port *port, struct job *job)
+{
+    struct lane *lane = job->lane;
+    job->abandoned = true;
+    if (lane) {
+        channel_mark_cancelled(lane->link->channel, loop_index(port->loop), job->frame.job);
+        return;
+    }
+    waiting_remove(job->route, job);
+    job_end(job, JOB_ABANDONED, NULL, NULL);
+}
+
+/* ---- answers */
+
+static bool frame_fits(const struct complete_frame *f, size_t record_len)
+{
+    return f->kind == COMPLETE_DONE && f->param_len <= 64 && f->text_len <= 252 &&
+           (uint64_t)sizeof(*f) + f->param_len + f->text_len + f->body_len == record_len;
+}
+
+static void lane_answer(struct lane *lane, const struct complete_frame *frame,
+                        const uint8_t *payload)
+{
+    uint32_t i = (uint32_t)frame->job;
+    struct job *job = lane->slots[i].job;
+    slot_give(lane, i);
+    if (job)
+        job_end(job, JOB_ANSWERED, frame, payload);
+}
+
+/* The worker breaks the rules: its bytes are not looked at any more. */
+static void lane_condemn(struct lane *lane)
+{
+    fleet_count_hostile(lane->port->fleet);
+    atomic_store(&lane->link->kill, true);
+    fleet_poke(lane->port->fleet);
+}
+
+static bool lane_drain_one(struct lane *lane, uint32_t loop)
+{
+    struct channel *ch = lane->link->channel;
+    size_t len;
+    const uint8_t *record = channel_peek_complete(ch, loop, &len);
+    if (!record)
+        return false;
+    struct complete_frame frame; /* copied once: the worker may still write there */
+    bool good = len >= sizeof(frame);
+    if (good) {
+        memcpy(&frame, record, sizeof(frame));
+        good = frame_fits(&frame, len) && slot_is(lane, frame.job);
+    }
+    if (good)
+        lane_answer(lane, &frame, record + sizeof(frame));
+    else
+        lane_condemn(lane);
+    channel_consume_complete(ch, loop);
+    return good;
+}
+
+static void lane_drain(struct lane *lane)
+{
+    uint32_t loop = loop_index(lane->port->loop);
+    while (lane->in_flight && lane_drain_one(lane, loop))
+        ;
+    if (channel_broken(lane->link->channel) && !atomic_load(&lane->link->kill))
+        lane_condemn(lane);
+    if (lane->closing && lane->in_flight == 0) {
+        lane->closing = false; /* said once; the lane takes nothing new: it is out of its route */
+        atomic_fetch_add(&lane->link->drained, 1);
+        fleet_poke(lane->port->fleet);
+    }
+}
+
+static void on_event(void *arg)
+{
+    struct lane *lane = arg;
+    uint64_t count;
+    ssize_t n = read(channel_loop_eventfd(lane->link->channel, loop_index(lane->port->loop)),
+                     &count, sizeof(count));
+    (void)n; /* the rings are drained in after_poll; an empty eventfd is no news */
+}
+
+/* ---- the turn */
+
+static void port_wake(struct fleet_port *port)
+{
+    for (struct lane *lane = port->lanes; lane; lane = lane->next) {
+        if (lane->dirty)
+            channel_wake_worker(lane->link->channel);
+        lane->dirty = false;
+    }
+}
+
+static void port_after_poll(void *arg)
+{
+    struct fleet_port *port = arg;
+    uint32_t loop = loop_index(port->loop);
+    for (struct lane *lane = port->lanes; lane; lane = lane->next) {
+        channel_loop_sleeps(lane->link->channel, loop, false);
+        lane_drain(lane);
+    }
+    for (struct fleet_route *route = port->routes; route; route = route->next)
+        if (route->waiting)
+            route_flush(route);
+    port_wake(port);
+}
+
+static bool port_before_poll(void *arg)
+{
+    struct fleet_port *port = arg;
+    uint32_t loop = loop_index(port->loop);
+    bool work = false;
+    port_wake(port);
+    for (struct lane *lane = port->lanes; lane; lane = lane->next) {
+        size_t len;
+        if (!lane->in_flight)
+            continue;
+        channel_loop_sleeps(lane->link->channel, loop, true);
+        work |= channel_peek_complete(lane->link->channel, loop, &len) != NULL;
+    }
+    return work;
+}
+
+/* ---- what the control thread tells */
+
+static struct fleet_route *route_of_pool(const struct fleet_port *port, const struct pool_id *pool)
+{
+    for (struct fleet_route *route = port->routes; route; route = route->next)
+        if (uuid_eq(&route->id.deployment, &pool->deployment) &&
+            uuid_eq(&route->id.version, &pool->version))
+            return route;
+    return NULL;
+}
+
+static struct fleet_route *route_need(struct fleet_port *port, const struct pool_id *pool)
+{
+    struct fleet_route *route = route_of_pool(port, pool);
+    if (route)
+        return route;
+    route = calloc(1, sizeof(*route));
+    CHECK(route);
+    route->id = *pool;
+    route->next = port->routes;
+    port->routes = route;
+    return route;
+}
+
+static void lane_open(struct fleet_port *port, struct lane_message *m)
+{
+    static const struct watch_ops ops = { .on_readable = on_event };
+    struct fleet_route *route = route_need(port, &m->pool);
+    struct lane *lane = calloc(1, sizeof(*lane));
+    maas_error error = MAAS_ERROR_INIT;
+    CHECK(lane && route->lane_count < LANES_MAX && slots_new(lane, port->queue_max));
+    lane->port = port;
+    lane->route = route;
+    lane->link = m->link;
+    lane->hang.fire = on_hang;
+    if (watch_new(port->loop, channel_loop_eventfd(m->link->channel, loop_index(port->loop)), &ops,
+                  lane, &lane->watch, &error)) {
+        LOG(LOG_ERROR, "lane.watch", F_STR("reason", error.text));
+        atomic_store(&m->link->kill, true);
+    } else {
+        watch_want_read(lane->watch, true);
+    }
+    lane->next = port->lanes;
+    port->lanes = lane;
+    route->lanes[route->lane_count++] = lane;
+    route->down = false;
+}
+
+static void route_drop_lane(struct lane *lane)
+{
+    struct fleet_route *route = lane->route;
+    for (uint32_t i = 0; i < route->lane_count; i++)
+        if (route->lanes[i] == lane)
+            route->lanes[i--] = route->lanes[--route->lane_count];
+}
+
+static struct lane *lane_of_link(struct fleet_port *port, const struct link *link)
+{
+    struct lane *lane = port->lanes;
+    while (lane && lane->link != link)
+        lane = lane->next;
+    return lane;
+}
+
+static struct fleet_route *route_active(const struct fleet_port *port,
+                                        const struct uuid *deployment)
+{
+    for (struct fleet_route *route = port->routes; route; route = route->next)
+        if (route->active && uuid_eq(&route->id.deployment, deployment))
+            return route;
+    return NULL;
+}
+
+/* A request whose worker died: told 502 when its work had begun, else it waits for the next worker.
+ */
+static void job_orphaned(struct lane *lane, struct job *job, bool started)
+{
+    struct fleet_route *route =
+        lane->route->active ? lane->route : route_active(lane->port, &lane->route->id.deployment);
+    if (started)
+        job_end(job, JOB_CRASHED, NULL, NULL);
+    else if (job->abandoned)
+        job_end(job, JOB_ABANDONED, NULL, NULL);
+    else if (!route || route->down)
+        job_end(job, JOB_NO_WORKER, NULL, NULL);
+    else {
+        job->route = route;
+        waiting_add(route, job);
+    }
+}
+
+static void lane_free(struct lane *lane)
+{
+    struct lane **at = &lane->port->lanes;
+    while (*at != lane)
+        at = &(*at)->next;
+    *at = lane->next;
+    timer_stop(&lane->hang);
+    watch_free(lane->watch);
+    link_unref(lane->link);
+    free(lane->slots);
+    free(lane);
+}
+
+static void lane_lost(struct fleet_port *port, struct lane_message *m)
+{
+    struct lane *lane = lane_of_link(port, m->link);
+    if (lane) {
+        lane_drain(lane);
+        route_drop_lane(lane);
+        for (uint32_t i = 0; i < lane->slot_count; i++) {
+            struct slot *slot = &lane->slots[i];
+            uint64_t id = job_id(i, slot->generation);
+            if (slot->busy && slot->job)
+                job_orphaned(lane, slot->job,
+                             channel_was_started(m->link->channel, loop_index(port->loop), id));
+        }
+        lane_free(lane);
+    }
+    link_unref(m->link);
+}
+
+static void lane_close(struct fleet_port *port, struct lane_message *m)
+{
+    struct lane *lane = lane_of_link(port, m->link);
+    if (lane) {
+        route_drop_lane(lane);
+        lane->closing = true;
+        lane_drain(lane);
+    }
+    link_unref(m->link);
+}
+
+static void route_switch(struct fleet_port *port, const struct pool_id *pool)
+{
+    struct fleet_route *old = route_active(port, &pool->deployment);
+    struct fleet_route *route = route_need(port, pool);
+    if (old && old != route) {
+        old->active = false;
+        while (old->waiting_head) {
+            struct job *job = old->waiting_head;
+            waiting_remove(old, job);
+            job->route = route;
+            waiting_add(route, job);
+        }
+    }
+    route->active = true;
+}
+
+static void route_gone(struct fleet_port *port, const struct pool_id *pool)
+{
+    struct fleet_route **at = &port->routes, *route = route_of_pool(port, pool);
+    if (!route || route->lane_count)
+        return;
+    waiting_end_all(route, JOB_NO_WORKER);
+    while (*at != route)
+        at = &(*at)->next;
+    *at = route->next;
+    free(route);
+}
+
+void port_on_message(struct loop_post *post)
+{
+    struct lane_message *m = (struct lane_message *)(void *)post;
+    struct fleet_port *port = m->port;
+    struct fleet_route *route;
+    switch (m->event) {
+    case LANE_OPEN:
+        lane_open(port, m);
+        break;
+    case LANE_CLOSE:
+        lane_close(port, m);
+        break;
+    case LANE_LOST:
+        lane_lost(port, m);
+        break;
+    case ROUTE_SWITCH:
+        route_switch(port, &m->pool);
+        break;
+    case ROUTE_DOWN:
+        route = route_need(port, &m->pool);
+        route->down = true;
+        waiting_end_all(route, JOB_NO_WORKER);
+        break;
+    case ROUTE_GONE:
+        route_gone(port, &m->pool);
+        break;
+    }
+    free(m);
+}
+
+/* ---- public */
+
+struct fleet_route *fleet_route(const struct fleet_port *port, const struct uuid *deployment)
+{
+    return route_active(port, deployment);
+}
+
+maas_status fleet_port_new(struct fleet *fleet, struct loop *loop, struct fleet_port **out,
+                           maas_error *error)
+{
+    struct fleet_port *port = calloc(1, sizeof(*port));
+    if (!port)
+        return fail(error, MAAS_E_EXHAUSTED, "no memory for a fleet port");
+    port->fleet = fleet;
+    port->loop = loop;
+    port->queue_max = fleet_queue_max(fleet);
+    loop_add_turn(loop, &(struct loop_turn){ port_before_poll, port_after_poll, port });
+    fleet_register_port(fleet, loop_index(loop), port, loop);
+    *out = port;
+    return MAAS_OK;
+}
+
+void fleet_port_free(struct fleet_port *port)
+{
+    if (!port)
+        return;
+    while (port->lanes)
+        lane_free(port->lanes);
+    while (port->routes) {
+        struct fleet_route *route = port->routes;
+        port->routes = route->next;
+        free(route);
+    }
+    free(port);
+}

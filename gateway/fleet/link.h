@@ -1,0 +1,61 @@
+/*
+ * link.h: what the control thread and the loops share of one worker, and the messages between them.
+ * Private to fleet/.
+ */
+#ifndef MAAS_FLEET_LINK_H
+#define MAAS_FLEET_LINK_H
+
+#include <stdatomic.h>
+
+#include "fleet/fleet.h"
+
+/* One worker process as both planes know it. Counted: the control thread and each loop's lane hold
+ * one reference. */
+struct link {
+    _Atomic uint32_t refs;
+    struct channel *channel;
+    int pid;
+    _Atomic uint32_t drained; /* loops that have nothing in flight after a close */
+    _Atomic bool
+        kill; /* a loop asks for the end of this worker: it hangs or its channel is broken */
+};
+void link_unref(struct link *link);
+
+/* The pool of one deployed version, as the loops are told of it. Copied into each route. */
+struct pool_id {
+    struct uuid deployment, version;
+    uint32_t number;
+    char text[12];
+};
+
+enum lane_event {
+    LANE_OPEN,    /* a worker is ready: takes requests of its pool */
+    LANE_CLOSE,   /* no new requests; count `drained` when the last is done */
+    LANE_LOST,    /* the process is gone */
+    ROUTE_SWITCH, /* the deployment is served by this pool from now on */
+    ROUTE_DOWN,   /* its workers keep failing: refuse at once */
+    ROUTE_GONE,   /* the pool is over */
+};
+
+struct lane_message {
+    struct loop_post post;
+    struct fleet_port *port;
+    enum lane_event event;
+    struct pool_id pool;
+    struct link *link; /* a reference that passes to the receiver, for LANE_ events */
+};
+
+/* Control side: sends an event to every loop (each gets its own reference to link). */
+void fleet_tell(struct fleet *fleet, enum lane_event event, const struct pool_id *pool,
+                struct link *link);
+/* Loop side: on its loop. */
+void port_on_message(struct loop_post *post);
+/* [any] makes the control thread look at its links. */
+void fleet_poke(struct fleet *fleet);
+void fleet_count_hostile(struct fleet *fleet);
+uint32_t fleet_queue_max(const struct fleet *fleet);
+uint32_t fleet_hang_grace_ms(const struct fleet *fleet);
+void fleet_register_port(struct fleet *fleet, uint32_t index, struct fleet_port *port,
+                         struct loop *loop);
+
+#endif
