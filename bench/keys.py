@@ -1,0 +1,109 @@
+"""keys.py: the keys of the bench, made through the admin API; and how often Redis is asked when many keys are at work.
+
+1,000 keys at 100 requests a second each are 100,000 requests a second: no stock load generator gives each request
+another key, hence maas-bench-keys (keys.c).
+"""
+import json
+import os
+import re
+import subprocess
+
+from load import BenchError, OTHER_CPU
+
+BENCH_PLAN = {"name": "bench", "rate": 100000000, "window_ms": 1000, "burst": 100000000}
+KEYS_PLAN = {"name": "bench-keys", "rate": 200, "window_ms": 1000, "burst": 200}
+KEYS, RATE = 1000, 100
+
+
+def admin(gateway, method, path, body=None):
+    """(status, answer). The token goes through stdin: it stands in no process list."""
+    command = ["curl", "-sS", "--cacert", gateway.env["MAAS_CA"], "-X", method, "-H", "@-", "-w", "\n%{http_code}"]
+    if body is not None:
+        command += ["-H", "content-type: application/json", "--data-binary", json.dumps(body)]
+    done = subprocess.run([*command, gateway.env["MAAS_ADMIN_URL"] + path], capture_output=True, text=True,
+                          input=f"authorization: Bearer {gateway.env['MAAS_ADMIN_TOKEN']}\n")
+    if done.returncode:
+        raise BenchError(f"{method} {path}: {done.stderr.strip()}")
+    text, status = done.stdout.rsplit("\n", 1)
+    return int(status), json.loads(text) if text.strip().startswith(("{", "[")) else text
+
+
+def must(answer, what, *allowed):
+    status, body = answer
+    if status not in allowed:
+        raise BenchError(f"{what}: HTTP {status}: {body}")
+    return body
+
+
+def tenant_on_plan(gateway, slug, plan):
+    must(admin(gateway, "POST", "/admin/v1/plans", plan), "the plan", 200, 201, 409)
+    must(admin(gateway, "POST", "/admin/v1/tenants", {"slug": slug, "name": slug, "plan": plan["name"]}), "the tenant", 200, 201, 409)
+
+
+def new_key(gateway, slug, name):
+    body = {"name": name, "scopes": ["infer:*", "usage:read"]}
+    return must(admin(gateway, "POST", f"/admin/v1/tenants/{slug}/keys", body), "a key", 200, 201)["key"]
+
+
+def use_bench_key(gateway):
+    """A key that is never refused, so that only answers of 200 are measured."""
+    tenant_on_plan(gateway, "bench", BENCH_PLAN)
+    key = new_key(gateway, "bench", "bench")
+    gateway.headers = ["content-type: application/json", f"authorization: Bearer {key}"]
+
+
+def many_keys(gateway, folder):
+    """The keys of this scenario, kept in a file for the next run."""
+    path = f"{folder}/bench-keys"
+    if not os.path.exists(path):
+        tenant_on_plan(gateway, "bench-keys", KEYS_PLAN)
+        keys = [new_key(gateway, "bench-keys", f"key {i}") for i in range(KEYS)]
+        with open(os.open(path + ".new", os.O_CREAT | os.O_WRONLY | os.O_TRUNC, 0o600), "w") as file:
+            file.write("\n".join(keys) + "\n")
+        os.rename(path + ".new", path)
+    return path
+
+
+def redis_commands(gateway):
+    """Commands that Redis has done so far, scripts and plain ones, without our own INFO."""
+    with open(f"{gateway.folder}/place") as file:
+        place = dict(line.rstrip("\n").split("=", 1) for line in file if "=" in line)
+    done = subprocess.run(["redis-cli", "-s", f"{place['SOCKETS']}/redis/redis.sock", "INFO", "commandstats"], capture_output=True, text=True)
+    calls = re.findall(r"cmdstat_(\w+)[^:]*:calls=(\d+)", done.stdout)
+    # What a script calls inside is counted too; a round trip is what the client sent.
+    return sum(int(n) for name, n in calls if name in ("evalsha", "eval", "ping", "script", "set", "get", "hset", "hget"))
+
+
+def drive(gateway, keys_file, keys, seconds):
+    """Steady load with `keys` keys at RATE each: what maas-bench-keys said, and Redis' commands meanwhile."""
+    gateway.settle()
+    used = keys_file + ".used"
+    with open(keys_file) as file, open(os.open(used, os.O_CREAT | os.O_WRONLY | os.O_TRUNC, 0o600), "w") as out:
+        out.writelines(file.readlines()[:keys])
+    host, path = re.sub(r"^https://", "", gateway.url).split("/", 1)
+    before = redis_commands(gateway)
+    done = subprocess.run(["taskset", "-c", OTHER_CPU, f"{gateway.build}/bin/maas-bench-keys", host.rsplit(":", 1)[1], "/" + path,
+                           gateway.body_file, used, str(keys * RATE), str(seconds)], capture_output=True, text=True, timeout=180)
+    calls = redis_commands(gateway) - before
+    said = {name: float(value) for name, value in re.findall(r"(\w+)=([0-9.]+)", done.stdout)}
+    if done.returncode or not said.get("ok"):
+        raise BenchError(f"maas-bench-keys: {done.stderr.strip() or done.stdout.strip()}")
+    said["calls_per_request"] = calls / (said["ok"] + said["refused"])
+    print(f"  {keys} keys, {RATE}/s offered to each: {said['ok']:.0f} answered, {said['refused']:.0f} refused, {said['late']:.0f} not sent in "
+          f"time, {said['rate']:.0f} requests/s, {said['calls_per_request']:.4f} Redis calls a request", flush=True)
+    return said
+
+
+def redis_calls(gateway, quick):
+    """1,000 keys; and where this machine cannot serve 100,000 requests a second, as many keys as it can at RATE each."""
+    seconds, keys = (4 if quick else 20), KEYS
+    keys_file = many_keys(gateway, gateway.folder)
+    drive(gateway, keys_file, KEYS, 1)  # so that each key was looked up once
+    said = drive(gateway, keys_file, keys, seconds)
+    out = {f"keys_{keys}.{name}": round(said[name], 4) for name in ("rate", "refused", "late", "calls_per_request")}
+    if said["late"] > 0.05 * KEYS * RATE * seconds:
+        keys = max(1, int(said["rate"] / RATE * 0.6))
+        said = drive(gateway, keys_file, keys, seconds)
+    out.update({"keys_at_100_per_s.keys": keys, "keys_at_100_per_s.calls_per_request": round(said["calls_per_request"], 4),
+                "keys_at_100_per_s.refused": said["refused"]})
+    return out
