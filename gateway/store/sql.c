@@ -111,13 +111,20 @@ static maas_status connect_until(struct sql *sql, uint64_t deadline_ns, maas_err
     return MAAS_OK;
 }
 
-/* True when the idle connection still stands: what arrived meanwhile is taken in. */
+/* True when the idle connection still stands: what arrived meanwhile is taken in. Several reads: a
+ * server that ends a connection says so first, and only the read after that finds the end. */
 static bool still_there(struct sql *sql)
 {
-    struct pollfd fd = { .fd = PQsocket(sql->conn), .events = POLLIN };
-    if (fd.fd < 0 || (poll(&fd, 1, 0) > 0 && !PQconsumeInput(sql->conn)))
-        return false;
-    return PQstatus(sql->conn) == CONNECTION_OK;
+    for (int reads = 0; reads < 16; reads++) {
+        struct pollfd fd = { .fd = PQsocket(sql->conn), .events = POLLIN };
+        if (fd.fd < 0 || PQstatus(sql->conn) != CONNECTION_OK)
+            return false;
+        if (poll(&fd, 1, 0) <= 0)
+            return true;
+        if (!PQconsumeInput(sql->conn))
+            return false;
+    }
+    return true;
 }
 
 static maas_status make_ready(struct sql *sql, uint64_t deadline_ns, maas_error *error)
