@@ -1,0 +1,127 @@
+/*
+ * options.c: parses and checks options against a plugin's declarations. Every declared option gets
+ * a value (given or default); an unknown or doubled one, a wrong kind, or a value out of its
+ * choices is refused with its name.
+ */
+#include <errno.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "engine/internal.h"
+
+#define VALUE_MAX 4096
+
+static bool choice_has(const char *choices, struct str value)
+{
+    for (const char *at = choices; at;) {
+        const char *bar = strchr(at, '|');
+        struct str one = { at, bar ? (size_t)(bar - at) : strlen(at) };
+        if (str_eq(one, value))
+            return true;
+        at = bar ? bar + 1 : NULL;
+    }
+    return false;
+}
+
+static bool range_has(const char *range, double value)
+{
+    char *end;
+    double least = strtod(range, &end);
+    if (strncmp(end, "..", 2) != 0)
+        return true;
+    return value >= least && value <= strtod(end + 2, NULL);
+}
+
+static bool parse_value(const maas_option_decl *decl, const char *text, maas_option *option)
+{
+    char *end;
+    errno = 0;
+    switch (decl->kind) {
+    case MAAS_OPTION_INT:
+        option->integer = strtoll(text, &end, 10);
+        return end != text && !*end && !errno &&
+               (!decl->choices || range_has(decl->choices, (double)option->integer));
+    case MAAS_OPTION_FLOAT:
+        option->real = strtod(text, &end);
+        return end != text && !*end && isfinite(option->real) &&
+               (!decl->choices || range_has(decl->choices, option->real));
+    case MAAS_OPTION_BOOL:
+        option->integer = strcmp(text, "true") == 0;
+        return option->integer || strcmp(text, "false") == 0;
+    case MAAS_OPTION_TEXT:
+        option->text = (maas_str){ text, strlen(text) };
+        return !decl->choices || choice_has(decl->choices, str_of(text));
+    }
+    return false;
+}
+
+static const struct engine_option *find_given(const struct engine_option *given, size_t count,
+                                              const char *name)
+{
+    for (size_t i = 0; i < count; i++)
+        if (str_eq(given[i].name, str_of(name)))
+            return &given[i];
+    return NULL;
+}
+
+static maas_status check_names(const maas_option_decl *const *decls,
+                               const struct engine_option *given, size_t count, maas_error *error)
+{
+    for (size_t i = 0; i < count; i++) {
+        size_t d = 0;
+        while (decls && decls[d] && !str_eq(given[i].name, str_of(decls[d]->name)))
+            d++;
+        if (!decls || !decls[d])
+            return fail(error, MAAS_E_INVALID, "unknown option '%.*s'", (int)given[i].name.len,
+                        given[i].name.data);
+        if (find_given(given, i, decls[d]->name))
+            return fail(error, MAAS_E_INVALID, "option '%s' is given twice", decls[d]->name);
+        if (given[i].value.len > VALUE_MAX)
+            return fail(error, MAAS_E_INVALID, "option '%s' is longer than %d bytes",
+                        decls[d]->name, VALUE_MAX);
+    }
+    return MAAS_OK;
+}
+
+static maas_status fill(struct arena *arena, const maas_option_decl *decl,
+                        const struct engine_option *given, maas_option *option, maas_error *error)
+{
+    struct str value = given ? given->value : str_of(decl->fallback);
+    if (!given && !decl->fallback)
+        return fail(error, MAAS_E_INVALID, "option '%s' is required: %s", decl->name,
+                    decl->help ? decl->help : "");
+    char *text = arena_alloc(arena, value.len + 1, 8);
+    if (!text)
+        return fail(error, MAAS_E_EXHAUSTED, "no memory for options");
+    memcpy(text, value.data, value.len);
+    text[value.len] = '\0';
+    *option = (maas_option){ .name = { decl->name, strlen(decl->name) },
+                             .kind = decl->kind,
+                             .given = given != NULL };
+    if (parse_value(decl, text, option))
+        return MAAS_OK;
+    return fail(error, MAAS_E_INVALID, "option '%s' cannot be '%.60s'%s%s", decl->name, text,
+                decl->choices ? ": it is one of " : "", decl->choices ? decl->choices : "");
+}
+
+maas_status options_parse(struct arena *arena, const maas_option_decl *const *decls,
+                          const struct engine_option *given, size_t count, maas_option **out,
+                          uint32_t *out_count, maas_error *error)
+{
+    uint32_t n = 0;
+    while (decls && decls[n])
+        n++;
+    maas_option *options = arena_alloc(arena, (n + 1) * sizeof(*options), 8);
+    if (!options)
+        return fail(error, MAAS_E_EXHAUSTED, "no memory for options");
+    maas_status status = check_names(decls, given, count, error);
+    for (uint32_t i = 0; i < n && !status; i++)
+        status =
+            fill(arena, decls[i], find_given(given, count, decls[i]->name), &options[i], error);
+    if (status)
+        return status;
+    *out = options;
+    *out_count = n;
+    return MAAS_OK;
+}

@@ -1,0 +1,179 @@
+/*
+ * plugin.c: loads a plugin. The file is copied into a sealed memfd, hashed there, and loaded from
+ * there, so what was checked is what runs. Then its table is copied into ours, at most as long as
+ * either side knows, and missing optional members become stubs: past this file nothing in the
+ * gateway knows of ABI history. A plugin is never unloaded: the process' end is the unload.
+ *
+ * Rejected: RTLD_DEEPBIND (sanitizers abort), RTLD_LAZY (missing symbols found in production),
+ * loading by path (the file may change between the check and the load).
+ */
+#include <dlfcn.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <openssl/evp.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "engine/internal.h"
+
+#define PLUGIN_BYTES_MAX ((off_t)1 << 30)
+
+/* ---- stubs of optional members */
+
+static maas_status no_init(const maas_host *host, maas_error *error)
+{
+    (void)host;
+    (void)error;
+    return MAAS_OK;
+}
+
+static void no_deinit(void)
+{
+}
+
+static maas_status no_validate(maas_model *model, const maas_request *request, maas_error *error)
+{
+    (void)model;
+    (void)request;
+    (void)error;
+    return MAAS_OK;
+}
+
+static const void *no_extension(const char *id)
+{
+    (void)id;
+    return NULL;
+}
+
+/* ---- the sealed copy */
+
+static maas_status copy_and_hash(int from, int to, EVP_MD_CTX *hash, uint8_t digest[32],
+                                 const char *path, maas_error *error)
+{
+    char block[65536];
+    ssize_t n;
+    off_t total = 0;
+    if (EVP_DigestInit_ex(hash, EVP_sha256(), NULL) != 1)
+        return fail(error, MAAS_E_INTERNAL, "cannot prepare SHA-256");
+    while ((n = read(from, block, sizeof(block))) > 0) {
+        total += n;
+        if (total > PLUGIN_BYTES_MAX || write(to, block, (size_t)n) != n)
+            return fail(error, MAAS_E_EXHAUSTED, "cannot copy plugin '%s'", path);
+        EVP_DigestUpdate(hash, block, (size_t)n);
+    }
+    if (n < 0)
+        return fail(error, MAAS_E_UNAVAILABLE, "cannot read plugin '%s': %s", path,
+                    strerror(errno));
+    EVP_DigestFinal_ex(hash, digest, NULL);
+    return MAAS_OK;
+}
+
+static maas_status seal_copy(const char *path, const uint8_t *sha256, int *out_fd,
+                             maas_error *error)
+{
+    uint8_t digest[32];
+    int from = open(path, O_RDONLY | O_CLOEXEC);
+    if (from < 0)
+        return fail(error, MAAS_E_NOT_FOUND, "cannot open plugin '%s': %s", path, strerror(errno));
+    int fd = memfd_create("plugin", MFD_CLOEXEC | MFD_ALLOW_SEALING);
+    EVP_MD_CTX *hash = EVP_MD_CTX_new();
+    maas_status status = fd < 0 || !hash
+                             ? fail(error, MAAS_E_EXHAUSTED, "no memory for plugin '%s'", path)
+                             : copy_and_hash(from, fd, hash, digest, path, error);
+    EVP_MD_CTX_free(hash);
+    close(from);
+    if (!status && sha256 && memcmp(digest, sha256, sizeof(digest)) != 0)
+        status =
+            fail(error, MAAS_E_DENIED, "plugin '%s' does not have the registered sha256", path);
+    if (!status && fcntl(fd, F_ADD_SEALS, F_SEAL_WRITE | F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL))
+        status = fail(error, MAAS_E_INTERNAL, "cannot seal plugin '%s': %s", path, strerror(errno));
+    if (status && fd >= 0)
+        close(fd);
+    else
+        *out_fd = fd;
+    return status;
+}
+
+/* ---- the border */
+
+static maas_status normalise(struct engine_plugin *plugin, const maas_plugin *theirs,
+                             const char *path, maas_error *error)
+{
+    maas_plugin *t = &plugin->table;
+    if (theirs->size < offsetof(maas_plugin, infer) || theirs->size > 65536)
+        return fail(error, MAAS_E_INVALID, "plugin '%s': its table has an impossible size", path);
+    memcpy(t, theirs, theirs->size < sizeof(*t) ? theirs->size : sizeof(*t));
+    t->size = sizeof(*t);
+    if (!t->id || !t->load || !t->unload || !t->describe || !t->infer)
+        return fail(error, MAAS_E_INVALID,
+                    "plugin '%s': id, load, unload, describe or infer is missing", path);
+    t->version = t->version ? t->version : "0";
+    t->title = t->title ? t->title : t->id;
+    t->vendor = t->vendor ? t->vendor : "";
+    t->init = t->init ? t->init : no_init;
+    t->deinit = t->deinit ? t->deinit : no_deinit;
+    t->validate = t->validate ? t->validate : no_validate;
+    t->extension = t->extension ? t->extension : no_extension;
+    const maas_train *train = t->extension(MAAS_EXT_TRAIN);
+    if (train)
+        memcpy(&plugin->train, train,
+               train->size < sizeof(plugin->train) ? train->size : sizeof(plugin->train));
+    return MAAS_OK;
+}
+
+static maas_status load_table(const char *file, const char *path, const maas_plugin **out,
+                              maas_error *error)
+{
+    union {
+        void *object;
+        const maas_plugin *(*entry)(uint32_t);
+    } symbol;
+    void *handle = dlopen(file, RTLD_NOW | RTLD_LOCAL);
+    if (!handle)
+        return fail(error, MAAS_E_INVALID, "plugin '%s': %s", path, dlerror());
+    symbol.object = dlsym(handle, "maas_plugin_entry");
+    if (!symbol.object)
+        return fail(error, MAAS_E_INVALID, "plugin '%s' does not export maas_plugin_entry", path);
+    *out = symbol.entry(MAAS_ABI);
+    if (!*out)
+        return fail(error, MAAS_E_UNIMPLEMENTED, "plugin '%s' does not speak ABI %u.%u", path,
+                    MAAS_ABI_MAJOR, MAAS_ABI_MINOR);
+    return MAAS_OK;
+}
+
+maas_status engine_plugin_load(const char *path, const uint8_t *sha256, struct engine_plugin **out,
+                               maas_error *error)
+{
+    char file[64];
+    int fd;
+    const maas_plugin *theirs = NULL;
+    maas_host host;
+    maas_status status = seal_copy(path, sha256, &fd, error);
+    if (status)
+        return status;
+    snprintf(file, sizeof(file), "/proc/self/fd/%d", fd);
+    status = load_table(file, path, &theirs, error);
+    close(fd);
+    struct engine_plugin *plugin = status ? NULL : calloc(1, sizeof(*plugin));
+    if (!plugin)
+        return status ? status : fail(error, MAAS_E_EXHAUSTED, "no memory for plugin '%s'", path);
+    host_init(&host);
+    status = normalise(plugin, theirs, path, error);
+    if (!status)
+        status = plugin->table.init(&host, error);
+    if (status) {
+        free(plugin);
+        return status;
+    }
+    *out = plugin;
+    return MAAS_OK;
+}
+
+const maas_plugin *engine_plugin_table(const struct engine_plugin *plugin)
+{
+    return &plugin->table;
+}
