@@ -1,12 +1,17 @@
 # demo.sh: a tenant, its key, and a model trained here and now on real data; everything through the admin API.
 #
 # The data: diabetes patients (442 rows, 10 measurements, progression after a year), as shipped in Debian's
-# python3-sklearn. The package depends on scipy and numpy (some 150 MB); two small files of it are wanted, so when it
-# is not installed the .deb alone (2 MB) is fetched by apt-get and unpacked into the folder, not installed.
+# python3-sklearn. With what it depends on (scipy, numpy) that is 25 MB to fetch and 115 MB on disk for two small files,
+# so when it is not installed the .deb alone (2 MB) is fetched by apt-get and the files are taken out of it.
 
 SKLEARN_DATA=usr/lib/python3/dist-packages/sklearn/datasets/data
 DEMO=$DIR/demo
 DEMO_BODY='{"model":"diabetes","features":{"age":59,"sex":2,"bmi":32.1,"bp":101,"s1":157,"s2":93.2,"s3":38,"s4":4,"s5":4.8598,"s6":87}}'
+
+demo_download() { # a machine whose packages are all there may never have read its package lists
+    apt-get download python3-sklearn && return
+    as_root apt-get update && apt-get download python3-sklearn
+}
 
 demo_source() { # prints the folder with the two files
     local here=/$SKLEARN_DATA
@@ -14,7 +19,7 @@ demo_source() { # prints the folder with the two files
         here=$DEMO/sklearn/$SKLEARN_DATA
         if [ ! -r "$here/diabetes_target.csv.gz" ]; then
             mkdir -p "$DEMO/sklearn" && cd "$DEMO/sklearn" || return 1
-            apt-get download python3-sklearn >>"$LOG_FILE" 2>&1 || return 1
+            run demo_download || return 1
             dpkg-deb --fsys-tarfile python3-sklearn_*.deb |
                 tar -x "./$SKLEARN_DATA/diabetes_data_raw.csv.gz" "./$SKLEARN_DATA/diabetes_target.csv.gz" || return 1
             rm -f python3-sklearn_*.deb
@@ -25,7 +30,7 @@ demo_source() { # prints the folder with the two files
 
 demo_data() {
     local source
-    [ -s "$DEMO/data/train.csv" ] && [ -s "$DEMO/data/schema.json" ] && return
+    [ -s "$DEMO/data/train.csv" ] && return
     source=$(demo_source) || fail "the data set could not be fetched" "apt-get update; then try again"
     mkdir -p "$DEMO/data"
     {
@@ -34,7 +39,6 @@ demo_data() {
             <(gzip -dc "$source/diabetes_target.csv.gz" | awk '{ print $1 + 0 }') | tr -s ' ' ','
     } | write_file "$DEMO/data/train.csv" 600
     [ "$(wc -l <"$DEMO/data/train.csv")" = 443 ] || fail "the data set has not 442 rows" "rm -r $DEMO and try again"
-    echo '{"format": 1, "target": "progression"}' | write_file "$DEMO/data/schema.json" 600
 }
 
 demo_train() { # → $DEMO/artifact.tar

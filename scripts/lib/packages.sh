@@ -45,6 +45,7 @@ units_unguard() {
         as_root rm -f "$POLICY"
     fi
     as_root rm -f "$CREATECLUSTER"
+    as_root rmdir --ignore-fail-on-non-empty "${CREATECLUSTER%/*}" 2>/dev/null
 }
 
 units_disable() { # UNIT...: what this installation brought must not start at the next boot
