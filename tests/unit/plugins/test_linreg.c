@@ -153,9 +153,9 @@ static void fit_small(struct linreg *m)
     memset(m, 0, sizeof(*m));
     m->features = m->degree = 1;
     m->intercept = true;
-    strcpy(m->target, "the target");
+    snprintf(m->target, sizeof(m->target), "the target");
     m->names = calloc(1, sizeof(*m->names));
-    strcpy(m->names[0], "x 1");
+    snprintf(m->names[0], sizeof(m->names[0]), "x 1");
     assert_int_equal(fit_least_squares(x, y, 5, 2, true, &m->fit, &error), MAAS_OK);
 }
 

@@ -376,7 +376,7 @@ static void changes_become_visible_in_the_order_of_their_numbers(void **state)
     assert_int_equal(run(slow, "UPDATE tenants SET name = 'slow' WHERE slug = 'acme'"), MAAS_OK);
     assert_int_equal(run(quick, "UPDATE tenants SET name = 'quick' WHERE slug = 'other'"), MAAS_OK);
     char *middle = pg_private_ask(server, "SELECT maas.registry_seq()");
-    assert_int_equal(atoi(middle), atoi(before) + 1);
+    assert_int_equal(strtol(middle, NULL, 10), strtol(before, NULL, 10) + 1);
     assert_int_equal(sql_commit(slow, NULL), MAAS_OK);
     char statement[128];
     snprintf(
