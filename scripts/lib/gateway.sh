@@ -57,8 +57,11 @@ migrate() {
     step_done
 }
 
-gateway_stamp() { # changes when programs or plugins were built anew: then a running gateway is restarted
+# What a running gateway was started from: programs, plugins, and overrides in the environment (all of MAAS_ but what
+# .maas/env and the scripts themselves set). When it differs, the gateway is restarted.
+gateway_stamp() {
     stat -c '%n %Y %s' "$BIN"/maas-* "$BUILD"/plugins/*.so 2>/dev/null
+    env | grep '^MAAS_' | grep -vE '^MAAS_(URL|ADMIN_URL|CA|API_KEY|ADMIN_TOKEN|TENANT|BUILD_DIR|TEST_DATA)=' | LC_ALL=C sort
 }
 
 gateway_pid() {
