@@ -27,16 +27,21 @@ bool pg_is_null(const struct pg_result *result, int row, int column);
  * MAAS_E_INTERNAL, its text logged, never shown. */
 typedef void (*pg_done)(void *arg, maas_status status, const struct pg_result *result);
 
+/* Returns at once; the connection comes in its time. Host names are resolved on the loop and would
+ * block it: give a socket or hostaddr. */
 maas_status MUST_USE pg_new(struct loop *loop, const char *conninfo, uint32_t call_timeout_ms,
                             struct pg **out, maas_error *error);
+/* Those who wait are told MAAS_E_UNAVAILABLE first. Not from a callback of its own. */
 void pg_free(struct pg *pg);
 bool pg_is_up(const struct pg *pg);
 
 /*
  * Runs one statement (prepared on first use, per connection; `sql` must be static storage: its
- * address is its name). With `tenant` it runs in a transaction under row-level security of that
- * tenant: BEGIN, set_config('maas.tenant'), the statement, COMMIT, in one pipeline before one sync.
- * Values are copied; a value with data NULL is SQL NULL.
+ * address is its name, at most 64 of them) as a transaction of its own. With `tenant` it runs under
+ * row-level security of that tenant: set_config('maas.tenant') goes before it in the same
+ * transaction. Values are copied, must hold no NUL byte and are at most 32; a value with data NULL
+ * is SQL NULL. `done` is called once, in a later turn, never from inside this call; it may submit
+ * queries.
  */
 void pg_query(struct pg *pg, const struct uuid *tenant, const char *sql, const struct str *values,
               size_t count, pg_done done, void *arg);
