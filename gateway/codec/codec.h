@@ -1,7 +1,7 @@
 /*
  * codec.h: bytes of a surface to tensors and back. Linked into the worker only: tenants' payloads
- * are never parsed in the gateway. JSON is read by simdjson behind json_read.h (the one C++ file)
- * and numbers are written by std::to_chars (shortest form).
+ * are never parsed in the gateway. JSON is read by simdjson and numbers are written by
+ * std::to_chars (shortest form) behind json.h, whose json.cc is the one C++ file.
  */
 #ifndef MAAS_CODEC_H
 #define MAAS_CODEC_H
@@ -10,26 +10,35 @@
 #include "channel/frame.h"
 #include "engine/engine.h"
 
+#define CODEC_WANTED_MAX 16
+#define CODEC_PARAM_MAX  64 /* bytes of the name of a wrong field */
+
 struct codec_context { /* the checked facts of the route, for both directions; filled by decode
                           where noted */
     uint16_t surface;
     struct str model, version, request_id; /* as the answer names them */
     struct str body;
-    uint32_t json_len, max_rows;
+    uint32_t json_len, max_rows; /* max_rows 0: no bound */
     const maas_signature *signature;
-    /* from the body, by decode: */
+    /* from the body, by decode; they point into the codec until its next decode: */
     struct str id; /* v2 "id"; empty: none, the answer then carries request_id */
-    struct str wanted[16];
-    uint32_t wanted_count; /* v2 "outputs" */
+    struct str wanted[CODEC_WANTED_MAX];
+    uint32_t wanted_count; /* v2 "outputs"; 0: all */
     bool single;           /* tasks: one object in, one object out */
 };
 
-/* Body to request; memory from the job. On failure *out_param names the wrong field
- * ("inputs[0].data", "features"). */
-maas_status MUST_USE codec_decode(struct codec_context *context, struct engine_job *job,
-                                  struct engine_request *request, struct str *out_param,
-                                  maas_error *error);
-/* Outputs to the answer's body. */
+/* A reader with its memory, reused from request to request. [one thread] */
+struct codec;
+maas_status MUST_USE codec_new(size_t body_max, struct codec **out, maas_error *error);
+void codec_free(struct codec *codec);
+
+/* Body to request; memory from the job, strings of the body from the codec (until its next decode).
+ * On failure *out_param names the wrong field ("inputs[0].data", "features[3]"; memory of the job)
+ * or is empty. */
+maas_status MUST_USE codec_decode(struct codec *codec, struct codec_context *context,
+                                  struct engine_job *job, struct engine_request *request,
+                                  struct str *out_param, maas_error *error);
+/* Outputs to the answer's body, appended to out. MAAS_E_EXHAUSTED: out's cap is too small. */
 maas_status MUST_USE codec_encode(const struct codec_context *context, const struct engine_job *job,
                                   uint32_t rows, struct buf *out, enum content_kind *out_content,
                                   uint32_t *out_json_len, maas_error *error);
