@@ -4,10 +4,13 @@
  * Columns are scaled by powers of two (exact) and X P = Q R comes from LAPACK's dgeqp3
  * (Householder, column pivoting). The solution is refined on the augmented system [I X; X' 0] [r;
  * b] = [y; 0] with defects in long double; refining b alone does not help where the residual is
- * large (Wampler5: 6 digits). The normal equations X'X b = X'y would square the condition number.
- * Standard errors: se_j = sqrt(sigma^2 (X'X)^-1_jj) with (X'X)^-1 = R^-1 R^-T. Sources: Golub and
- * Van Loan, Matrix Computations, ch. 5.3; Bjorck, Iterative refinement of linear least squares
- * solutions I, BIT 7 (1967).
+ * large (Wampler5: 6 digits). Standard errors: se_j = sqrt(sigma^2 (X'X)^-1_jj) with (X'X)^-1 =
+ * R^-1 R^-T.
+ *
+ * Rejected: the normal equations X'X b = X'y (they square the condition number: no digit is left on
+ * one NIST set) and dgelsy, which does the same QR inside but keeps Q and R from the refinement.
+ * Sources: Golub and Van Loan, Matrix Computations, ch. 5.3; Bjorck, Iterative refinement of linear
+ * least squares solutions I, BIT 7 (1967).
  */
 #include "linreg.h"
 
@@ -27,6 +30,9 @@ void dtrtri_(const char *uplo, const char *diag, const int *n, double *a, const 
              size_t uplo_len, size_t diag_len);
 
 enum { REFINEMENTS = 3 };
+/* A column whose part beyond the others is smaller than this is taken for rounding. The hardest
+ * certified set, Wampler's fifth powers, stands at 1e-5. */
+#define DEPENDENT 1e-12
 
 struct qr {
     int n, p, lwork;
@@ -76,20 +82,31 @@ static void qr_load(struct qr *q, const double *x)
     }
 }
 
-static maas_status singular(maas_error *error)
+static maas_status factor_failed(int info, maas_error *error)
 {
-    return maas_fail(error, MAAS_E_INVALID,
-                     "a feature is constant or depends linearly on the others");
+    return maas_fail(error, MAAS_E_INTERNAL, "the QR factorisation failed (LAPACK says %d)", info);
 }
 
-static maas_status qr_factor(struct qr *q, maas_error *error)
+/* X S P = Q R. The intercept is kept in front, so that a constant feature is the dependent one;
+ * pivoting sorts the rest of R's diagonal, so its first tiny element marks such a column. */
+static maas_status qr_factor(struct qr *q, bool intercept, uint32_t *out_dependent,
+                             maas_error *error)
 {
     int info = 0;
+    double most = 0;
+    q->pivot[0] = intercept;
     dgeqp3_(&q->n, &q->p, q->a, &q->n, q->pivot, q->tau, q->work, &q->lwork, &info);
-    double first = fabs(q->a[0]),
-           last = fabs(q->a[(size_t)(q->p - 1) * (size_t)q->n + (size_t)(q->p - 1)]);
-    if (info || !(last > first * 1e-15))
-        return singular(error);
+    if (info)
+        return factor_failed(info, error);
+    for (size_t j = 0; j < (size_t)q->p; j++) {
+        double diagonal = fabs(q->a[j * (size_t)q->n + j]);
+        most = fmax(most, diagonal);
+        if (diagonal > most * DEPENDENT)
+            continue;
+        *out_dependent = (uint32_t)q->pivot[j] - 1;
+        return maas_fail(error, MAAS_E_INVALID, "column %u depends linearly on the others",
+                         *out_dependent);
+    }
     return MAAS_OK;
 }
 
@@ -165,7 +182,7 @@ static maas_status solve_refined(struct qr *q, const double *x, const double *y,
     for (int step = 0; step <= REFINEMENTS && !status; step++) {
         defects(x, y, q, &s);
         if (!correct(q, &s))
-            status = singular(error);
+            status = factor_failed(0, error);
     }
     for (size_t j = 0; j < p && !status; j++)
         beta[j] = (double)s.b[j];
@@ -175,19 +192,16 @@ static maas_status solve_refined(struct qr *q, const double *x, const double *y,
     return status;
 }
 
-/* (X'X)^-1 = (S P R^-1)(S P R^-1)', S the scaling. */
-static void covariance(struct qr *q, double *out)
+/* root_k = S P (column k of R^-1), S the scaling: (X'X)^-1 is the sum of root_k root_k'. */
+static void inverse_root(struct qr *q, double *root)
 {
     size_t p = (size_t)q->p, n = (size_t)q->n;
     int info = 0;
     dtrtri_("U", "N", &q->p, q->a, &q->n, &info, 1, 1);
-    for (size_t i = 0; i < p; i++)
-        for (size_t j = 0; j < p; j++) {
-            size_t ri = (size_t)q->pivot[i] - 1, rj = (size_t)q->pivot[j] - 1;
-            long double sum = 0;
-            for (size_t k = i > j ? i : j; k < p; k++)
-                sum += (long double)q->a[k * n + i] * q->a[k * n + j];
-            out[ri * p + rj] = (double)(sum * q->scale[ri] * q->scale[rj]);
+    for (size_t k = 0; k < p; k++)
+        for (size_t i = 0; i <= k; i++) {
+            size_t at = (size_t)q->pivot[i] - 1;
+            root[k * p + at] = q->a[k * n + i] * q->scale[at];
         }
 }
 
@@ -205,33 +219,39 @@ static void statistics(const double *x, const double *y, bool intercept, struct 
     }
     f->sigma2 = (double)(rss / (long double)(f->n - f->p));
     f->r2 = tss > 0 ? (double)(1 - rss / tss) : 1;
-    for (uint32_t j = 0; j < f->p; j++)
-        f->error[j] = sqrt(f->sigma2 * f->covariance[(size_t)j * f->p + j]);
+    for (uint32_t j = 0; j < f->p; j++) {
+        long double variance = 0;
+        for (uint32_t k = 0; k < f->p; k++)
+            variance += (long double)f->root[(size_t)k * f->p + j] * f->root[(size_t)k * f->p + j];
+        f->error[j] = (double)sqrtl(f->sigma2 * variance);
+    }
 }
 
 maas_status fit_least_squares(const double *x, const double *y, uint64_t n, uint32_t p,
-                              bool intercept, struct fit *out, maas_error *error)
+                              bool intercept, struct fit *out, uint32_t *out_dependent,
+                              maas_error *error)
 {
     struct qr q;
     struct fit f = { .p = p, .n = n };
     maas_status status = MAAS_OK;
-    if (n <= p || n > INT32_MAX / 2)
-        return maas_fail(error, MAAS_E_INVALID, "%llu rows are too few for %u coefficients",
-                         (unsigned long long)n, p);
+    *out_dependent = p;
+    if (n <= p || n > INT32_MAX / p) /* LAPACK counts in int */
+        return maas_fail(error, MAAS_E_INVALID, "%llu rows are too %s for %u coefficients",
+                         (unsigned long long)n, n <= p ? "few" : "many", p);
     f.beta = calloc(p, sizeof(double));
     f.error = calloc(p, sizeof(double));
-    f.covariance = calloc((size_t)p * p, sizeof(double));
-    if (!qr_allocate(&q, n, p) || !f.beta || !f.error || !f.covariance)
+    f.root = calloc((size_t)p * p, sizeof(double));
+    if (!qr_allocate(&q, n, p) || !f.beta || !f.error || !f.root)
         status = maas_fail(error, MAAS_E_EXHAUSTED, "no memory for a fit of %llu x %u",
                            (unsigned long long)n, p);
     if (!status) {
         qr_load(&q, x);
-        status = qr_factor(&q, error);
+        status = qr_factor(&q, intercept, out_dependent, error);
     }
     if (!status)
         status = solve_refined(&q, x, y, f.beta, error);
     if (!status) {
-        covariance(&q, f.covariance);
+        inverse_root(&q, f.root);
         statistics(x, y, intercept, &f);
     }
     qr_release(&q);
@@ -246,7 +266,7 @@ void fit_release(struct fit *f)
 {
     free(f->beta);
     free(f->error);
-    free(f->covariance);
+    free(f->root);
     memset(f, 0, sizeof(*f));
 }
 

@@ -6,10 +6,11 @@
  *     name bmi            … one line a feature
  *     rows 442            sigma2 0x1.8p+11    r2 0x1.0p-1
  *     coefficient 0x… 0x… (value, standard error; p lines)
- *     covariance 0x…      (p * p lines)
+ *     root 0x…            (p * p lines: R^-1 by columns, for the prediction interval)
+ *     end
  *
  * It is read as hostile input: counts are bounded before memory is taken, numbers must be finite,
- * nothing may follow.
+ * "end" shows that nothing was cut off, and nothing may follow.
  */
 #include "linreg.h"
 
@@ -35,7 +36,8 @@ maas_status linreg_write(const char *dir, const struct linreg *m, maas_error *er
     for (uint32_t j = 0; j < f->p; j++)
         fprintf(file, "coefficient %a %a\n", f->beta[j], f->error[j]);
     for (size_t j = 0; j < (size_t)f->p * f->p; j++)
-        fprintf(file, "covariance %a\n", f->covariance[j]);
+        fprintf(file, "root %a\n", f->root[j]);
+    fprintf(file, "end\n");
     bool bad = ferror(file);
     return fclose(file) || bad ? maas_fail(error, MAAS_E_UNAVAILABLE, "cannot write 'model.txt'")
                                : MAAS_OK;
@@ -64,12 +66,14 @@ static bool read_word(FILE *file, const char *word)
 /* A name is the rest of its line: it may hold spaces. */
 static bool read_name(FILE *file, const char *word, char out[LINREG_NAME_MAX])
 {
-    if (!read_word(file, word) || fgetc(file) != ' ' || !fgets(out, LINREG_NAME_MAX, file))
+    char line[LINREG_NAME_MAX + 1];
+    if (!read_word(file, word) || fgetc(file) != ' ' || !fgets(line, sizeof(line), file))
         return false;
-    size_t len = strlen(out);
-    if (len < 2 || out[len - 1] != '\n')
+    size_t len = strlen(line);
+    if (len < 2 || line[len - 1] != '\n')
         return false;
-    out[len - 1] = '\0';
+    memset(out, 0, LINREG_NAME_MAX);
+    memcpy(out, line, len - 1);
     return true;
 }
 
@@ -90,8 +94,8 @@ static maas_status read_head(FILE *file, struct linreg *m, maas_error *error)
     m->names = calloc(m->features, sizeof(*m->names));
     m->fit.beta = calloc(m->fit.p, sizeof(double));
     m->fit.error = calloc(m->fit.p, sizeof(double));
-    m->fit.covariance = calloc((size_t)m->fit.p * m->fit.p, sizeof(double));
-    if (!m->names || !m->fit.beta || !m->fit.error || !m->fit.covariance)
+    m->fit.root = calloc((size_t)m->fit.p * m->fit.p, sizeof(double));
+    if (!m->names || !m->fit.beta || !m->fit.error || !m->fit.root)
         return maas_fail(error, MAAS_E_EXHAUSTED, "no memory for %u coefficients", m->fit.p);
     for (uint32_t i = 0; i < m->features; i++)
         if (!read_name(file, "name", m->names[i]))
@@ -112,10 +116,11 @@ static maas_status read_fit(FILE *file, struct fit *f, maas_error *error)
             !read_number(file, &f->error[j]))
             return damaged(error, "coefficient");
     for (size_t j = 0; j < (size_t)f->p * f->p; j++)
-        if (!read_word(file, "covariance") || !read_number(file, &f->covariance[j]))
-            return damaged(error, "covariance");
+        if (!read_word(file, "root") || !read_number(file, &f->root[j]))
+            return damaged(error, "root");
     char more[2];
-    return fscanf(file, "%1s", more) == EOF ? MAAS_OK : damaged(error, "its end");
+    return read_word(file, "end") && fscanf(file, "%1s", more) == EOF ? MAAS_OK
+                                                                      : damaged(error, "end");
 }
 
 maas_status linreg_read(const char *dir, struct linreg *out, maas_error *error)
@@ -160,13 +165,14 @@ double linreg_predict(const struct linreg *m, const double *row, double t975, do
 {
     const struct fit *f = &m->fit;
     double sum = 0, leverage = 0;
-    for (uint32_t j = 0; j < f->p; j++) {
-        double inner = 0;
+    for (uint32_t j = 0; j < f->p; j++)
         sum += row[j] * f->beta[j];
-        for (uint32_t k = 0; k < f->p; k++)
-            inner += f->covariance[(size_t)j * f->p + k] * row[k];
-        leverage += row[j] * inner;
+    for (uint32_t k = 0; k < f->p; k++) {
+        double inner = 0;
+        for (uint32_t j = 0; j < f->p; j++)
+            inner += row[j] * f->root[(size_t)k * f->p + j];
+        leverage += inner * inner;
     }
-    *out_half = t975 * sqrt(f->sigma2 * (1 + fmax(leverage, 0)));
+    *out_half = t975 * sqrt(f->sigma2 * (1 + leverage));
     return sum;
 }
