@@ -3,9 +3,11 @@
 1,000 keys at 100 requests a second each are 100,000 requests a second: no stock load generator gives each request
 another key, hence maas-bench-keys (keys.c).
 """
+import http.client
 import json
 import os
 import re
+import ssl
 import subprocess
 
 from load import BenchError, OTHER_CPU
@@ -15,40 +17,39 @@ KEYS_PLAN = {"name": "bench-keys", "rate": 200, "window_ms": 1000, "burst": 200}
 KEYS, RATE = 1000, 100
 
 
-def admin(gateway, method, path, body=None):
-    """(status, answer). The token goes through stdin: it stands in no process list."""
-    command = ["curl", "-sS", "--cacert", gateway.env["MAAS_CA"], "-X", method, "-H", "@-", "-w", "\n%{http_code}"]
-    if body is not None:
-        command += ["-H", "content-type: application/json", "--data-binary", json.dumps(body)]
-    done = subprocess.run([*command, gateway.env["MAAS_ADMIN_URL"] + path], capture_output=True, text=True,
-                          input=f"authorization: Bearer {gateway.env['MAAS_ADMIN_TOKEN']}\n")
-    if done.returncode:
-        raise BenchError(f"{method} {path}: {done.stderr.strip()}")
-    text, status = done.stdout.rsplit("\n", 1)
-    return int(status), json.loads(text) if text.strip().startswith(("{", "[")) else text
+class Admin:
+    """The admin API over one kept connection: a thousand keys are a thousand calls."""
+
+    def __init__(self, env):
+        host, port = re.sub(r"^https://", "", env["MAAS_ADMIN_URL"]).split(":")
+        context = ssl.create_default_context(cafile=env["MAAS_CA"])
+        self.connection = http.client.HTTPSConnection(host, int(port), context=context, timeout=30)
+        self.headers = {"authorization": f"Bearer {env['MAAS_ADMIN_TOKEN']}", "content-type": "application/json"}
+
+    def post(self, path, body, *allowed):
+        """The answer, when its status is one of `allowed`."""
+        self.connection.request("POST", path, json.dumps(body), self.headers)
+        answer = self.connection.getresponse()
+        text = answer.read().decode()
+        if answer.status not in allowed:
+            raise BenchError(f"POST {path}: HTTP {answer.status}: {text}")
+        return json.loads(text)
 
 
-def must(answer, what, *allowed):
-    status, body = answer
-    if status not in allowed:
-        raise BenchError(f"{what}: HTTP {status}: {body}")
-    return body
+def tenant_on_plan(admin, slug, plan):
+    admin.post("/admin/v1/plans", plan, 200, 201, 409)
+    admin.post("/admin/v1/tenants", {"slug": slug, "name": slug, "plan": plan["name"]}, 200, 201, 409)
 
 
-def tenant_on_plan(gateway, slug, plan):
-    must(admin(gateway, "POST", "/admin/v1/plans", plan), "the plan", 200, 201, 409)
-    must(admin(gateway, "POST", "/admin/v1/tenants", {"slug": slug, "name": slug, "plan": plan["name"]}), "the tenant", 200, 201, 409)
-
-
-def new_key(gateway, slug, name):
-    body = {"name": name, "scopes": ["infer:*", "usage:read"]}
-    return must(admin(gateway, "POST", f"/admin/v1/tenants/{slug}/keys", body), "a key", 200, 201)["key"]
+def new_key(admin, slug, name):
+    return admin.post(f"/admin/v1/tenants/{slug}/keys", {"name": name, "scopes": ["infer:*", "usage:read"]}, 200, 201)["key"]
 
 
 def use_bench_key(gateway):
     """A key that is never refused, so that only answers of 200 are measured."""
-    tenant_on_plan(gateway, "bench", BENCH_PLAN)
-    key = new_key(gateway, "bench", "bench")
+    admin = Admin(gateway.env)
+    tenant_on_plan(admin, "bench", BENCH_PLAN)
+    key = new_key(admin, "bench", "bench")
     gateway.headers = ["content-type: application/json", f"authorization: Bearer {key}"]
 
 
@@ -56,8 +57,9 @@ def many_keys(gateway, folder):
     """The keys of this scenario, kept in a file for the next run."""
     path = f"{folder}/bench-keys"
     if not os.path.exists(path):
-        tenant_on_plan(gateway, "bench-keys", KEYS_PLAN)
-        keys = [new_key(gateway, "bench-keys", f"key {i}") for i in range(KEYS)]
+        admin = Admin(gateway.env)
+        tenant_on_plan(admin, "bench-keys", KEYS_PLAN)
+        keys = [new_key(admin, "bench-keys", f"key {i}") for i in range(KEYS)]
         with open(os.open(path + ".new", os.O_CREAT | os.O_WRONLY | os.O_TRUNC, 0o600), "w") as file:
             file.write("\n".join(keys) + "\n")
         os.rename(path + ".new", path)
