@@ -38,12 +38,18 @@ struct loop_post {
 };
 void loop_post(struct loop *loop, struct loop_post *post);
 
-/* ---- one-shot timers, intrusive; millisecond resolution; start of a running timer moves it */
+/*
+ * ---- one-shot timers, intrusive; millisecond resolution; start of a running timer moves it. Start
+ * and stop are O(1) (wheel.h). A timer may stop, start or free any timer, itself too, while it
+ * fires. Zeroed memory is a timer that does not run.
+ */
 struct timer {
     void (*fire)(struct timer *timer);
     struct loop *loop;
-    uint64_t due_ns; /* 0: not running */
-    uint32_t slot;   /* private: the heap position */
+    uint64_t due_ns;            /* 0: not running */
+    struct timer *next, **link; /* private: the wheel's list */
+    uint64_t tick;              /* private: due, in the wheel's milliseconds */
+    uint32_t slot;              /* private: where in the wheel */
 };
 void timer_start(struct loop *loop, struct timer *timer, uint64_t delay_ms);
 void timer_stop(struct timer *timer);

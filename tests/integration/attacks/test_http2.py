@@ -1,0 +1,331 @@
+"""HTTP/2 attacks: each is closed within its budget, costs at most 4 MB, and harms nobody else."""
+
+import struct
+import threading
+import time
+
+import h2raw
+import pytest
+from h2raw import (ACK, CONTINUATION, DATA, END_HEADERS, END_STREAM, HEADERS, PING, PREFACE, PRIORITY, RST_STREAM,
+                   SETTINGS, WINDOW_UPDATE, Closed, frame, request)
+
+CALM = 11  # ENHANCE_YOUR_CALM
+
+
+def assert_calmed(client, target, counter, text):
+    """Closed for this reason. The GOAWAY may be lost in the reset of a connection with unread input."""
+    assert client.goaway in (None, (CALM, text))
+    counts = target.counts()
+    if counts:
+        assert counts[counter] == 1
+
+
+def run_to_close(client, data, timeout=10):
+    """Sends `data` from a thread while reading; seconds until the server closed."""
+    start = time.monotonic()
+
+    def send():
+        try:
+            client.sock.sendall(data)
+        except OSError:
+            pass
+
+    thread = threading.Thread(target=send)
+    thread.start()
+    client.closed_after(timeout)
+    taken = time.monotonic() - start
+    client.close()
+    thread.join()
+    return taken
+
+
+def block_of(size, chunk=16384, end=True):
+    """A header block of `size` bytes: one large field put into the table, then its index over and over."""
+    first = h2raw.request_block() + h2raw.field("x-bomb", "b" * 4000, indexed=True)
+    block = first + b"\xbe" * (size - len(first))
+    pieces = [block[i : i + chunk] for i in range(0, len(block), chunk)]
+    out = []
+    for i, piece in enumerate(pieces):
+        flags = END_HEADERS if end and i == len(pieces) - 1 else 0
+        out.append(frame(CONTINUATION if i else HEADERS, flags | (0 if i else END_STREAM), 1, piece))
+    return b"".join(out)
+
+
+def test_a_header_bomb_is_closed_within_100_ms(target, attack):
+    pings = frame(PING, 0, 0, b"12345678") * 100
+    with attack(target):
+        client = h2raw.H2(target.address)
+        taken = run_to_close(client, block_of(400 * 1024) + pings)
+    assert taken < (1.0 if target.sanitized else 0.1)
+    counts = target.counts()
+    if counts:
+        assert counts["seen"] <= 2 and counts["headers"] >= 1  # two of the warm-up
+
+
+def test_a_header_bomb_in_one_frame_is_closed_too(target, attack):
+    with attack(target):
+        client = h2raw.H2(target.address)
+        run_to_close(client, block_of(16000))
+    assert_calmed(client, target, "headers", "too many header fields")
+
+
+def test_a_header_block_a_little_too_large_is_answered_431(target):
+    client = h2raw.H2(target.address)
+    extra = [(f"x-{i}", "v") for i in range(150)]
+    assert client.get(1, extra=extra) == 431
+    assert client.get(3) == 200  # the connection lives on
+    client.close()
+
+
+def test_rapid_reset_is_closed_within_200_requests(target, attack):
+    pairs = b"".join(request(s, "/slow?1000") + frame(RST_STREAM, 0, s, b"\0\0\0\x08") for s in range(1, 20001, 2))
+    before = target.counts()
+    with attack(target):
+        client = h2raw.H2(target.address)
+        run_to_close(client, pairs)
+    assert_calmed(client, target, "cancel", "too many cancelled requests")
+    after = target.counts()
+    if after:
+        assert after["seen"] - before["seen"] <= 200 + 2
+        assert after["cancel"] == 1 and after["open"] == 1
+
+
+def settings(identifier, value):
+    return struct.pack(">HI", identifier, value)
+
+
+MADE_RESETS = {
+    "window update of zero": lambda s: frame(WINDOW_UPDATE, 0, s, b"\0\0\0\0"),
+    "window overflow": lambda s: frame(WINDOW_UPDATE, 0, s, b"\x7f\xff\xff\xff"),
+    "data on a half-closed stream": lambda s: frame(DATA, 0, s, b"x"),
+    "headers on a half-closed stream": lambda s: frame(HEADERS, END_HEADERS | END_STREAM, s, h2raw.request_block()),
+    "priority on itself": lambda s: frame(PRIORITY, 0, s, struct.pack(">IB", s, 1)),
+    "reset of a wrong length": lambda s: frame(RST_STREAM, 0, s, b"\0\0"),
+}
+
+
+@pytest.mark.parametrize("form", MADE_RESETS)
+def test_made_resets_are_closed_within_200_requests(target, attack, form):
+    make = MADE_RESETS[form]
+    pairs = b"".join(request(s, "/slow?1000") + make(s) for s in range(1, 20001, 2))
+    before = target.counts()
+    with attack(target):
+        client = h2raw.H2(target.address)
+        run_to_close(client, pairs)
+    after = target.counts()
+    if after:
+        assert after["seen"] - before["seen"] <= 200 + 2
+        assert after["open"] == 1  # what was cancelled is not waited for
+
+
+def test_bodies_of_the_wrong_length_count_as_cancelled(target, attack):
+    pairs = b"".join(request(s, "/echo", "POST", [("content-length", "5")], end=False) + frame(DATA, END_STREAM, s, b"x")
+                     for s in range(1, 20001, 2))
+    with attack(target):
+        client = h2raw.H2(target.address)
+        run_to_close(client, pairs)
+    assert_calmed(client, target, "cancel", "too many cancelled requests")
+
+
+def test_a_client_that_cancels_now_and_then_is_not_closed(target):
+    client = h2raw.H2(target.address)
+    for stream in range(1, 2400, 8):
+        client.send(request(stream, "/slow?50") + frame(RST_STREAM, 0, stream, b"\0\0\0\x08"))
+        for other in (stream + 2, stream + 4, stream + 6):
+            assert client.get(other) == 200
+    client.close()
+
+
+FLOODS = {
+    "PING": frame(PING, 0, 0, b"12345678"),
+    "PING ACK": frame(PING, ACK, 0, b"12345678"),
+    "SETTINGS": frame(SETTINGS, 0, 0, settings(4, 65535)),
+    "PRIORITY": frame(PRIORITY, 0, 1, struct.pack(">IB", 0, 7)),
+    "empty DATA": frame(DATA, 0, 1),
+    "padded empty DATA": frame(DATA, 8, 1, b"\x04" + b"\0" * 4),
+    "WINDOW_UPDATE of 1 byte": frame(WINDOW_UPDATE, 0, 0, b"\0\0\0\x01"),
+    "unknown frame": frame(0x42, 0, 0, b"grease"),
+    "DATA on a closed stream": frame(DATA, 0, 3, b"x"),
+}
+
+
+@pytest.mark.parametrize("reads", [True, False], ids=["reading", "not reading"])
+@pytest.mark.parametrize("kind", FLOODS)
+def test_a_flood_is_closed_within_its_budget(target, attack, kind, reads):
+    with attack(target):
+        client = h2raw.H2(target.address)
+        assert client.get(3) == 200
+        client.send(request(5, "/echo", "POST", end=False) if "DATA" in kind else b"")
+        flood = FLOODS[kind].replace(b"\0\0\0\x01", b"\0\0\0\x05", 1) if kind.endswith("empty DATA") else FLOODS[kind]
+        if reads:
+            run_to_close(client, flood * 100000)
+            assert_calmed(client, target, "control", "too many control frames")
+        else:
+            assert client.flood(flood * 1000, 1000) < 1000
+            client.close()
+    counts = target.counts()
+    if counts:
+        assert counts["control"] == 1
+
+
+def test_a_flood_of_continuations_is_closed(target, attack):
+    with attack(target):
+        client = h2raw.H2(target.address)
+        start = frame(HEADERS, END_STREAM, 1, h2raw.request_block())
+        run_to_close(client, start + frame(CONTINUATION, 0, 1) * 100000)
+    assert_calmed(client, target, "headers", "too many CONTINUATION frames")
+
+
+def test_control_frames_that_requests_explain_are_free(target):
+    client = h2raw.H2(target.address)
+    for stream in range(1, 1201, 2):
+        client.send(frame(PRIORITY, 0, stream, struct.pack(">IB", 0, 7)) + request(stream))
+        client.send(frame(WINDOW_UPDATE, 0, 0, b"\0\0\0\x02") + frame(PING, 0, 0, b"12345678"))
+        assert client.wait(stream) == 200
+    client.close()
+
+
+def test_a_large_download_may_update_its_window_often(target):
+    client = h2raw.H2(target.address)
+    assert client.get(1, "/big?30000000") == 200  # two updates a frame of 16 KiB or less
+    assert len(client.body[1]) == 30000000
+    client.close()
+
+
+def test_endless_bodies_on_100_streams_are_closed(start_server, attack):
+    # Bodies in flight are bounded per connection; 1 MB here, so that the 4 MB of the test can hold (the
+    # library doubles its buffers, so the bytes counted may take twice their size).
+    target = start_server(body_in_flight_conn_max=1024 * 1024)
+    with attack(target):
+        client = h2raw.H2(target.address)
+        for stream in range(1, 201, 2):
+            client.send(request(stream, "/echo", "POST", end=False))
+        # Window updates are not waited for: what the windows forbid is part of the attack.
+        data = b"".join(frame(DATA, 0, stream, b"x" * 16384) for stream in range(1, 201, 2))
+        run_to_close(client, data * 100)
+    assert_calmed(client, target, "body", "too many request bodies in flight")
+    assert target.counts()["body"] == 1
+
+
+def test_bodies_past_the_bound_of_a_connection_are_answered_503(start_server):
+    target = start_server(body_in_flight_conn_max=100000)
+    client = h2raw.H2(target.address)
+    for stream in (1, 3):
+        client.send(request(stream, "/echo", "POST", end=False))
+    for _ in range(4):
+        client.send(frame(DATA, 0, 1, b"x" * 16000))
+    for _ in range(4):
+        client.send(frame(DATA, 0, 3, b"x" * 16000))
+    assert client.wait(3) == 503
+    client.send(frame(DATA, END_STREAM, 1, b""))
+    assert client.wait(1) == 200 and len(client.body[1]) == 64000
+    client.close()
+
+
+@pytest.mark.parametrize("kind", ["TCP", "flow control"])
+def test_a_reader_that_stops_is_closed(start_server, attack, kind):
+    target = start_server(write_stall_ms=1000)
+    with attack(target):
+        if kind == "TCP":
+            client = h2raw.H2(target.address, settings(4, 0x7FFFFFFF), receive_buffer=4096)
+            client.send(frame(WINDOW_UPDATE, 0, 0, b"\x7f\x00\x00\x00"))
+        else:
+            client = h2raw.H2(target.address, settings(4, 0))
+        client.send(b"".join(request(s, "/big?30000") for s in range(1, 201, 2)))
+        wait_until(lambda: target.counts()["stall"] == 1, 4)
+        wait_until(lambda: target.counts()["open"] == 1, 2)
+    client.close()
+
+
+def wait_until(condition, seconds):
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, "did not happen in time"
+        time.sleep(0.05)
+
+
+def test_a_reader_that_stops_answering_windows_with_one_byte_is_closed(start_server, attack):
+    target = start_server(write_stall_ms=1000, body_min_rate=10000)
+    with attack(target):
+        client = h2raw.H2(target.address, settings(4, 1))
+        client.send(request(1, "/big?20000"))
+        end = time.monotonic() + 6
+        with pytest.raises(Closed):
+            while time.monotonic() < end:
+                client.send(frame(WINDOW_UPDATE, 0, 1, b"\0\0\0\x01"))
+                time.sleep(0.05)
+    assert target.counts()["stall"] == 1
+
+
+def test_a_body_larger_than_declared_allowed_is_answered_413_before_it_comes(target):
+    client = h2raw.H2(target.address)
+    client.send(request(1, "/echo", "POST", [("content-length", str(1 << 30))], end=False))
+    assert client.wait(1) == 413
+    assert b"body_too_large" in client.body[1] or client.body[1]
+    assert client.get(3) == 200
+    client.close()
+
+
+def test_a_body_that_grows_past_the_limit_is_answered_413(start_server, attack):
+    target = start_server(body_max=100000)
+    with attack(target):
+        client = h2raw.H2(target.address)
+        client.send(request(1, "/echo", "POST", end=False))
+        for _ in range(10):
+            client.send(frame(DATA, 0, 1, b"x" * 16000))
+        assert client.wait(1) == 413
+        assert client.body[1] == b'{"error": "body_too_large"}'
+        assert client.get(3) == 200
+        client.close()
+
+
+def test_a_condemned_request_whose_body_goes_on_is_reset(start_server):
+    target = start_server(body_max=1000)
+    client = h2raw.H2(target.address, settings(4, 0))  # the answer cannot leave
+    client.send(request(1, "/echo", "POST", [("content-length", "10000000")], end=False))
+    for _ in range(20):
+        client.send(frame(DATA, 0, 1, b"x" * 16000))
+        time.sleep(0.01)
+    assert client.wait(1) == 413
+    assert client.resets[1] in (5, CALM)
+    assert client.body.get(1) is None
+    client.close()
+
+
+@pytest.mark.parametrize("path", ["nothing", "/a b", "/a\x01b", ""])
+def test_a_malformed_target_is_refused(target, path):
+    client = h2raw.H2(target.address)
+    client.send(request(1, path))
+    assert client.wait(1) == 400
+    assert client.get(3) == 200
+    client.close()
+
+
+def test_a_client_that_leaves_is_told_to_the_handler(start_server):
+    target = start_server()
+    client = h2raw.H2(target.address)
+    client.send(request(1, "/slow?5000") + request(3, "/slow?5000"))
+    time.sleep(0.2)
+    client.close()
+    wait_until(lambda: target.counts()["gone"] == 2, 2)
+    assert target.counts()["open"] == 1
+
+
+def test_bytes_that_are_not_http2_are_closed(target):
+    client = h2raw.H2(target.address, start=False)
+    run_to_close(client, b"GET / HTTP/1.1\r\nHost: a\r\n\r\n" * 3)
+
+
+def test_a_reader_that_stops_after_an_error_does_not_fill_the_memory(target, attack):
+    """The library would read on without end while its GOAWAY waits for the socket."""
+    with attack(target):
+        client = h2raw.H2(target.address, settings(4, 0x7FFFFFFF), receive_buffer=4096)
+        client.send(frame(WINDOW_UPDATE, 0, 0, b"\x7f\x00\x00\x00"))
+        client.send(b"".join(request(s, "/big?10000") for s in range(1, 201, 2)))
+        time.sleep(0.3)
+        client.send(frame(DATA, 0, 9999, b"x"))  # a connection error
+        assert client.flood(frame(DATA, 0, 9999, b"x" * 16000) * 10, 1000, timeout=2) < 1000
+        client.close()
+
+
+assert PREFACE

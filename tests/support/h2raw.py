@@ -1,0 +1,229 @@
+"""Hand-written HTTP/2 and HTTP/1 over TLS, for attacks that no client library would send.
+
+Only what the tests need: frames are bytes, header fields are HPACK literals, and of an answer's
+header block only the status is read (libh2o writes it first). Nothing but the standard library.
+"""
+
+import socket
+import ssl
+import struct
+import time
+
+DATA, HEADERS, PRIORITY, RST_STREAM, SETTINGS = 0, 1, 2, 3, 4
+PING, GOAWAY, WINDOW_UPDATE, CONTINUATION = 6, 7, 8, 9
+END_STREAM, ACK, END_HEADERS = 1, 1, 4
+PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
+STATIC_STATUS = {8: 200, 9: 204, 10: 206, 11: 304, 12: 400, 13: 404, 14: 500}
+
+
+def frame(kind, flags, stream, payload=b""):
+    return struct.pack(">I", len(payload))[1:] + bytes([kind, flags]) + struct.pack(">I", stream) + payload
+
+
+def integer(value, prefix_bits, first=0):
+    """An HPACK integer."""
+    mask = (1 << prefix_bits) - 1
+    if value < mask:
+        return bytes([first | value])
+    out = bytearray([first | mask])
+    value -= mask
+    while value >= 128:
+        out.append(0x80 | (value & 0x7F))
+        value >>= 7
+    out.append(value)
+    return bytes(out)
+
+
+def field(name, value, indexed=False):
+    """A literal field; indexed: put into the peer's dynamic table."""
+    name, value = name.encode(), value.encode()
+    first = b"\x40" if indexed else b"\x00"
+    return first + integer(len(name), 7) + name + integer(len(value), 7) + value
+
+
+def request_block(path="/", method="GET", extra=()):
+    fields = [(":method", method), (":scheme", "https"), (":path", path), (":authority", "localhost")]
+    return b"".join(field(n, v) for n, v in [*fields, *extra])
+
+
+def request(stream, path="/", method="GET", extra=(), end=True):
+    return frame(HEADERS, END_HEADERS | (END_STREAM if end else 0), stream, request_block(path, method, extra))
+
+
+def tls_context(alpn):
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    if alpn:
+        context.set_alpn_protocols(alpn)
+    return context
+
+
+def connect(address, alpn, timeout=5, receive_buffer=None):
+    sock = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+    if receive_buffer:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
+    sock.settimeout(timeout)
+    sock.connect(address)
+    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    return tls_context(alpn).wrap_socket(sock, server_hostname="localhost")
+
+
+class Closed(Exception):
+    """The server has closed the connection."""
+
+
+class H2:
+    """One HTTP/2 connection. Frames are read into `frames`; `goaway` holds the last GOAWAY."""
+
+    def __init__(self, address, settings=b"", timeout=5, receive_buffer=None, start=True):
+        self.sock = connect(address, ["h2"], timeout, receive_buffer)
+        assert self.sock.selected_alpn_protocol() == "h2"
+        self.buffer = b""
+        self.goaway = None
+        self.resets = {}
+        self.status = {}
+        self.body = {}
+        self.ended = set()
+        if start:
+            self.send(PREFACE + frame(SETTINGS, 0, 0, settings))
+
+    def send(self, data):
+        try:
+            self.sock.sendall(data)
+        except socket.timeout:
+            raise
+        except (OSError, ssl.SSLError) as error:
+            raise Closed(str(error)) from error
+
+    def _note(self, kind, flags, stream, payload):
+        if kind == GOAWAY:
+            self.goaway = (struct.unpack(">II", payload[:8])[1], payload[8:].decode())
+        elif kind == RST_STREAM:
+            self.resets[stream] = struct.unpack(">I", payload)[0]
+            self.ended.add(stream)
+        elif kind == HEADERS:
+            first = payload[0]
+            self.status[stream] = STATIC_STATUS[first & 0x7F] if first & 0x80 else int(payload[2:5])
+        elif kind == DATA:
+            self.body[stream] = self.body.get(stream, b"") + payload
+            if payload:
+                credit = struct.pack(">I", len(payload))
+                try:
+                    self.send(frame(WINDOW_UPDATE, 0, 0, credit) + frame(WINDOW_UPDATE, 0, stream, credit))
+                except Closed:
+                    pass
+        if kind in (HEADERS, DATA) and flags & END_STREAM:
+            self.ended.add(stream)
+
+    def read(self, timeout=5):
+        """Reads some frames. Raises Closed at the end of the connection, socket.timeout when none comes."""
+        self.sock.settimeout(timeout)
+        try:
+            data = self.sock.recv(65536)
+        except socket.timeout:
+            raise
+        except (OSError, ssl.SSLError) as error:
+            raise Closed(str(error)) from error
+        if not data:
+            raise Closed("end of stream")
+        self.buffer += data
+        while len(self.buffer) >= 9:
+            length = int.from_bytes(self.buffer[:3], "big")
+            if len(self.buffer) < 9 + length:
+                break
+            kind, flags = self.buffer[3], self.buffer[4]
+            stream = int.from_bytes(self.buffer[5:9], "big") & 0x7FFFFFFF
+            payload = self.buffer[9 : 9 + length]
+            self.buffer = self.buffer[9 + length :]
+            self._note(kind, flags, stream, payload)
+
+    def wait(self, stream, timeout=5):
+        """Reads until the stream has ended; returns its status (None: reset before one came)."""
+        end = time.monotonic() + timeout
+        while stream not in self.ended:
+            self.read(max(0.01, end - time.monotonic()))
+        return self.status.get(stream)
+
+    def get(self, stream, path="/", **more):
+        self.send(request(stream, path, **more))
+        return self.wait(stream)
+
+    def closed_after(self, timeout):
+        """Seconds until the server closed; fails the test when it does not."""
+        start = time.monotonic()
+        while True:
+            left = timeout - (time.monotonic() - start)
+            assert left > 0, "the server did not close"
+            try:
+                self.read(left)
+            except socket.timeout:
+                continue
+            except Closed:
+                return time.monotonic() - start
+
+    def flood(self, data, times, timeout=10):
+        """Sends `data` again and again, reading nothing; returns how often until the server closed."""
+        self.sock.settimeout(timeout)
+        for i in range(times):
+            try:
+                self.send(data)
+            except Closed:
+                return i
+        return times
+
+    def close(self):
+        self.sock.close()
+
+
+class H1:
+    """One HTTP/1.1 connection over TLS."""
+
+    def __init__(self, address, timeout=5):
+        self.sock = connect(address, ["http/1.1"], timeout)
+
+    def send(self, data):
+        try:
+            self.sock.sendall(data)
+        except (OSError, ssl.SSLError) as error:
+            raise Closed(str(error)) from error
+
+    def read_all(self, timeout=5):
+        """Everything until the server closes; fails the test when it does not."""
+        self.sock.settimeout(timeout)
+        out = b""
+        while True:
+            try:
+                data = self.sock.recv(65536)
+            except socket.timeout as error:
+                raise AssertionError(f"the server did not close after {out!r}") from error
+            except (OSError, ssl.SSLError):
+                return out
+            if not data:
+                return out
+            out += data
+
+    def read_answer(self, timeout=5):
+        """One answer with Content-Length: (status, body)."""
+        self.sock.settimeout(timeout)
+        out = b""
+        while b"\r\n\r\n" not in out:
+            data = self.sock.recv(65536)
+            if not data:
+                raise Closed(repr(out))
+            out += data
+        head, body = out.split(b"\r\n\r\n", 1)
+        length = 0
+        for line in head.split(b"\r\n")[1:]:
+            name, value = line.split(b":", 1)
+            if name.lower() == b"content-length":
+                length = int(value)
+        while len(body) < length:
+            data = self.sock.recv(65536)
+            if not data:
+                raise Closed(repr(out))
+            body += data
+        return int(head.split()[1]), body
+
+    def close(self):
+        self.sock.close()
