@@ -32,19 +32,23 @@ struct limiter_config {
     uint32_t wait_ms;      /* the longest a request waits for a refill (10) */
 };
 
+/* Freed in this order: the ports (their loops may run on), the Redis connections, the loops, the
+ * buckets' last references, the limiter. */
 maas_status MUST_USE limiter_new(const struct limiter_config *config, struct limiter **out,
                                  maas_error *error);
 void limiter_free(struct limiter *limiter);
+/* redis NULL: there is none, every decision is local. At most 64 ports. */
 maas_status MUST_USE limits_port_new(struct limiter *limiter, struct loop *loop,
                                      struct redis *redis, struct limits_port **out,
                                      maas_error *error);
-void limits_port_free(struct limits_port *port);
+void limits_port_free(struct limits_port *port); /* whoever still waits is told NO */
 
 /*
  * The bucket of a scope; made on first use, found by (kind, id) afterwards. `created_us` is when
  * the limit came into being (wall clock): a younger limit starts full, an older one missing in
  * Redis starts empty. The caller holds a reference and keeps the pointer beside its cached key, so
- * that a request does no look-up. A changed rate gives a new bucket under the same Redis key.
+ * that a request does no look-up. A changed rate gives a new bucket under the same Redis key. NULL:
+ * no memory, or buckets_max are in use. [any]
  */
 enum scope_of_limit { LIMIT_GLOBAL, LIMIT_TENANT, LIMIT_KEY, LIMIT_MODEL, LIMIT_TENANT_MODEL };
 struct bucket *bucket_get(struct limiter *limiter, enum scope_of_limit scope, const struct uuid *id,
@@ -56,7 +60,7 @@ void bucket_unref(struct bucket *bucket);
 
 struct limits_verdict {
     enum { LIMITS_YES, LIMITS_NO, LIMITS_WAIT } outcome;
-    /* The tightest bucket, for the headers and, on NO, the one that refused. */
+    /* The tightest bucket, for the headers and, on NO, the one that refused. Borrowed. */
     const struct bucket *tightest;
     enum scope_of_limit scope;
     uint64_t limit;     /* its tokens per window */
@@ -64,26 +68,35 @@ struct limits_verdict {
     uint64_t remaining; /* whole tokens left at a good estimate: lease in hand + what Redis said was
                            left */
     uint64_t reset_ms;  /* until it is full again */
-    uint64_t retry_after_ms; /* on NO: when `cost` would be admitted */
+    uint64_t retry_after_ms; /* on NO: when `cost` would be admitted, at least 1; UINT64_MAX: never,
+                                it is more than the limit holds at once */
     bool local;              /* decided by the local bucket: Redis is away */
 };
 
 /*
- * Takes `cost` from every bucket or from none. WAIT: a lease is on its way; call limits_wait. Never
- * blocks, never allocates. [loop] now_ns is CLOCK_MONOTONIC.
+ * Takes `cost` (>= 1) from every bucket or from none. WAIT: a lease is on its way; call
+ * limits_wait. Never blocks, never allocates. now_ns is CLOCK_MONOTONIC, as read this turn. No
+ * buckets: YES, with `tightest` NULL. What a limit holds at once is its burst less a tenth (gcra.h
+ * says why), all of it below a burst of 20. [loop]
  */
 void limits_try(struct limits_port *port, struct bucket *const *buckets, size_t count,
                 uint64_t cost, uint64_t now_ns, struct limits_verdict *out);
 
-/* Parks a request until its answer is known: done is called on this loop with YES or NO, within
- * wait_ms + one turn. The waiter's memory is the caller's; limits_cancel before it goes away (a
- * client that left). On YES that races a cancel the tokens are spent. */
+/*
+ * Parks a request until its answer is known: done is called on this loop with YES or NO, within
+ * wait_ms + one turn, never from inside limits_wait. The waiter's memory is the caller's, `done`
+ * its only member to set; limits_cancel before it goes away (a client that left; harmless when it
+ * does not wait). References to the buckets are held meanwhile. On YES that races a cancel the
+ * tokens are spent. done may free the waiter, and may try, wait and cancel. [loop]
+ */
 struct limits_waiter {
-    struct limits_waiter *next, *prev; /* private from here */
+    void (*done)(struct limits_waiter *waiter, const struct limits_verdict *verdict);
+    struct limits_waiter *next, *prev; /* private from here; next is NULL when it does not wait */
     struct bucket *buckets[LIMITS_MAX];
     size_t count;
     uint64_t cost, give_up_ns;
-    void (*done)(struct limits_waiter *waiter, const struct limits_verdict *verdict);
+    struct bucket *blocked; /* the bucket whose refill it waits for … */
+    uint32_t answers;       /* … and the answers it had seen then */
 };
 void limits_wait(struct limits_port *port, struct limits_waiter *waiter,
                  struct bucket *const *buckets, size_t count, uint64_t cost, uint64_t now_ns);

@@ -1,0 +1,149 @@
+/*
+ * port.c: the life of a port: its place in the loop's turn, its place among the limiter's ports.
+ *
+ * A turn: after the poll the line is tried again if there was news; before the next poll what the
+ * turn needs goes to Redis as one call.
+ */
+#include "limits/port.h"
+
+#include <stdlib.h>
+
+bool port_is_shared(struct limits_port *port, uint64_t now_ns)
+{
+    bool shared = port->redis && redis_is_up(port->redis) && now_ns >= port->refused_until_ns;
+    if (shared)
+        port->away_since_ns = 0;
+    else if (port->away_since_ns == 0)
+        port->away_since_ns = now_ns;
+    return shared;
+}
+
+static void epoch_done(void *arg, maas_status status, const struct redis_reply *reply)
+{
+    (void)arg, (void)status, (void)reply;
+}
+
+/* On each connection: a Redis without memory notes the time before the first limit needs it. */
+static void greet(struct limits_port *port)
+{
+    bool shared = port_is_shared(port, loop_now_ns(port->loop));
+    if (shared && !port->greeted)
+        redis_script_call(port->script, &STR(SCRIPT_EPOCH_KEY), 1, NULL, 0, epoch_done, NULL);
+    port->greeted = shared;
+}
+
+static bool on_before_poll(void *arg)
+{
+    struct limits_port *port = arg;
+    if (port->closed)
+        return false;
+    greet(port);
+    if (port->urgent)
+        refill_flush(port);
+    return port->rescan;
+}
+
+static void on_after_poll(void *arg)
+{
+    struct limits_port *port = arg;
+    if (port->rescan && !port->closed)
+        line_scan(port);
+}
+
+static void on_give_up(struct timer *timer)
+{
+    line_scan((struct limits_port *)((char *)timer - offsetof(struct limits_port, give_up_timer)));
+}
+
+static void on_flush(struct timer *timer)
+{
+    refill_flush((struct limits_port *)((char *)timer - offsetof(struct limits_port, flush_timer)));
+}
+
+static void on_wake(struct loop_post *post)
+{
+    struct limits_port *port =
+        (struct limits_port *)((char *)post - offsetof(struct limits_port, post));
+    atomic_store(&port->posted, false);
+    port->rescan = true;
+}
+
+void port_wake(struct limits_port *port)
+{
+    if (!atomic_exchange(&port->posted, true))
+        loop_post(port->loop, &port->post);
+}
+
+static bool port_register(struct limits_port *port)
+{
+    struct limiter *limiter = port->limiter;
+    bool found = false;
+    pthread_mutex_lock(&limiter->lock);
+    for (unsigned i = 0; i < PORTS_MAX && !found; i++) {
+        if (!limiter->ports[i]) {
+            limiter->ports[i] = port;
+            port->slot = i;
+            found = true;
+        }
+    }
+    pthread_mutex_unlock(&limiter->lock);
+    return found;
+}
+
+maas_status limits_port_new(struct limiter *limiter, struct loop *loop, struct redis *redis,
+                            struct limits_port **out, maas_error *error)
+{
+    struct limits_port *port = calloc(1, sizeof(*port));
+    if (!port)
+        return fail(error, MAAS_E_EXHAUSTED, "no memory for a port of limits");
+    *port = (struct limits_port){ .limiter = limiter,
+                                  .loop = loop,
+                                  .redis = redis,
+                                  .give_up_timer.fire = on_give_up,
+                                  .flush_timer.fire = on_flush,
+                                  .post.run = on_wake };
+    port->waiting.next = port->waiting.prev = &port->waiting;
+    port->scanning.next = port->scanning.prev = &port->scanning;
+    port->pending_end = &port->pending;
+    port->script = redis ? redis_script_new(redis, limits_script) : NULL;
+    if ((redis && !port->script) || !port_register(port)) {
+        free(port);
+        return fail(error, MAAS_E_EXHAUSTED, "more than %d ports of limits, or no memory",
+                    PORTS_MAX);
+    }
+    loop_add_turn(loop, &(struct loop_turn){ on_before_poll, on_after_poll, port });
+    *out = port;
+    return MAAS_OK;
+}
+
+void limits_port_free(struct limits_port *port)
+{
+    if (!port)
+        return;
+    struct limiter *limiter = port->limiter;
+    line_close(port);
+    refill_drop(port);
+    timer_stop(&port->flush_timer);
+    port->closed = true;
+    pthread_mutex_lock(&limiter->lock);
+    limiter->ports[port->slot] = NULL;
+    port->next_closed = limiter->closed;
+    limiter->closed = port;
+    pthread_mutex_unlock(&limiter->lock);
+}
+
+void port_add_counts(const struct limits_port *port, struct limits_counts *sum)
+{
+    sum->admitted += atomic_load_explicit(&port->admitted, memory_order_relaxed);
+    sum->rejected += atomic_load_explicit(&port->rejected, memory_order_relaxed);
+    sum->waited += atomic_load_explicit(&port->waited, memory_order_relaxed);
+    sum->refills += atomic_load_explicit(&port->refills, memory_order_relaxed);
+    sum->refill_timeouts += atomic_load_explicit(&port->refill_timeouts, memory_order_relaxed);
+    sum->local_decisions += atomic_load_explicit(&port->local_decisions, memory_order_relaxed);
+    sum->redis_calls += atomic_load_explicit(&port->calls, memory_order_relaxed);
+}
+
+struct limits_port **port_next_closed(struct limits_port *port)
+{
+    return &port->next_closed;
+}
