@@ -1,0 +1,70 @@
+/*
+ * fuzz_codec: a body into the decoder. The first byte chooses the surface and how the length of the
+ * JSON part is told; the rest is the body. What is accepted must be sound.
+ */
+#include "codec/codec.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#define TEXT(literal)                                                                              \
+    {                                                                                              \
+        literal, sizeof(literal) - 1                                                               \
+    }
+
+static const int64_t SHAPE[] = { -1, 3 }, ROWS[] = { -1 };
+static const maas_str LABELS[] = { TEXT("age"), TEXT("rooms"), TEXT("area") };
+static const maas_port INPUTS[] = {
+    { TEXT("x"), { MAAS_FLOAT, 64, 1 }, 2, SHAPE, LABELS, 3, 0 },
+    { TEXT("text"), { MAAS_HANDLE, 128, 1 }, 1, ROWS, NULL, 0, 0 },
+    { TEXT("byte"), { MAAS_INT, 8, 1 }, 2, SHAPE, NULL, 0, 0 },
+};
+static const maas_port OUTPUT = { TEXT("y"), { MAAS_FLOAT, 64, 1 }, 1, ROWS, NULL, 0, 0 };
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+static void check(const struct engine_request *request, uint32_t max_rows)
+{
+    CHECK(request->rows >= 1 && request->rows <= max_rows);
+    for (uint32_t i = 0; i < request->input_count; i++) {
+        const maas_tensor *t = &request->inputs[i].tensor;
+        CHECK(t->shape[0] == (int64_t)request->rows && (uintptr_t)t->data % 64 == 0);
+        if (t->dtype.code == MAAS_FLOAT)
+            for (size_t k = 0; k < (size_t)request->rows * 3; k++)
+                CHECK(((const double *)t->data)[k] - ((const double *)t->data)[k] == 0);
+    }
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+    static struct codec *codec;
+    static struct engine_job *job;
+    maas_error error = MAAS_ERROR_INIT;
+    if (!codec)
+        CHECK(codec_new(1 << 20, &codec, &error) == MAAS_OK &&
+              engine_job_new(1 << 24, &job, &error) == MAAS_OK);
+    if (size < 1)
+        return 0;
+    const maas_signature signature = {
+        .inputs = INPUTS, .outputs = &OUTPUT, .input_count = data[0] & 2 ? 1 : 3, .output_count = 1
+    };
+    struct codec_context context = { .surface = data[0] & 1 ? SURFACE_V2 : SURFACE_REGRESSION,
+                                     .model = STR("houses"),
+                                     .version = STR("3"),
+                                     .json_len = data[0] & 4 ? data[0] : UINT32_MAX,
+                                     .max_rows = 50,
+                                     .signature = &signature };
+    struct engine_request request = { 0 };
+    struct str param;
+    char *body = malloc(size);
+    CHECK(body != NULL);
+    memcpy(body, data + 1, size - 1);
+    context.body = (struct str){ body, size - 1 };
+    engine_job_reset(job);
+    if (codec_decode(codec, &context, job, &request, &param, &error) == MAAS_OK)
+        check(&request, context.max_rows);
+    else
+        CHECK(param.len < CODEC_PARAM_MAX && memchr(error.text, 0, sizeof(error.text)));
+    free(body);
+    return 0;
+}
