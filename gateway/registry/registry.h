@@ -92,9 +92,10 @@ struct registry_config {
     struct limiter *limiter;
 };
 /* Starts the thread and waits up to boot_ms for a first snapshot; MAAS_E_UNAVAILABLE after it, with
- * the reason (the thread goes on). */
+ * the reason: then *out is set too and the thread goes on, until registry_stop. */
 maas_status MUST_USE registry_start(const struct registry_config *config, uint32_t boot_ms,
                                     struct registry **out, maas_error *error);
+/* Ends the thread. Views made of it stay valid until they are freed: they see no more changes. */
 void registry_stop(struct registry *registry);
 bool registry_is_fresh(
     const struct registry *registry); /* [any] Postgres was heard within two polls */
@@ -106,31 +107,34 @@ struct snapshot *registry_snapshot(
 void registry_on_snapshot(struct registry *registry, void (*fn)(void *arg, struct snapshot *s),
                           void *arg);
 
-/* One per loop, made before the loop runs. The pg connection is the loop's. */
+/* One per loop, made before the loop runs, freed after it ended and before the loop and pg are. The
+ * pg connection is the loop's. */
 maas_status MUST_USE registry_view_new(struct registry *registry, struct loop *loop, struct pg *pg,
                                        struct registry_view **out, maas_error *error);
 void registry_view_free(struct registry_view *view);
-const struct snapshot *
-view_snapshot(const struct registry_view *view); /* [loop] borrowed until the next turn */
+/* [loop] Borrowed until the next turn, never NULL: empty before the first was read. */
+const struct snapshot *view_snapshot(const struct registry_view *view);
 
 /*
  * The principal of a key id. FOUND: *out is borrowed until the next turn (principal_ref to keep).
- * ABSENT: known not to exist. BUSY: the look-up budget is used up or Postgres is away. ASK: not in
- * the cache: call view_ask.
+ * ABSENT: known not to exist. BUSY: nothing was heard of Postgres for stale_max_ms, or more than
+ * 1,024 ids wait for the look-up budget already. ASK: not in the cache: call view_ask.
  */
 enum view_answer { VIEW_FOUND, VIEW_ABSENT, VIEW_ASK, VIEW_BUSY };
 enum view_answer view_key(struct registry_view *view, const char id[KEY_ID_LEN], uint64_t now_ns,
                           struct principal **out);
 
-/* Looks the key up; done is called on this loop in a later turn with FOUND, ABSENT or BUSY. One
- * query per id however many wait. */
+/* Looks the key up; done is called on this loop in a later turn with FOUND, ABSENT or BUSY
+ * (Postgres is away, or the budget was used up for call_timeout_ms). One query per id however many
+ * wait. The budget is charged for ids that do not exist only: real keys wait for a round trip at
+ * most. */
 struct view_waiter {
     struct view_waiter *next, *prev; /* private */
     void (*done)(struct view_waiter *waiter, enum view_answer answer, struct principal *principal);
-    void *entry;
 };
 void view_ask(struct registry_view *view, const char id[KEY_ID_LEN], uint64_t now_ns,
               struct view_waiter *waiter);
+/* Its done is not called. Nothing when it was called already. */
 void view_cancel(struct registry_view *view, struct view_waiter *waiter);
 
 struct registry_counts { /* [any] */

@@ -1,0 +1,140 @@
+/*
+ * principal.c: a key's row as an immutable record. The plan's limits become buckets here, once, so
+ * that a request finds them ready. Scopes that no longer parse are left out, which denies.
+ */
+#include "registry/registry_private.h"
+
+#include "base/log.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+enum column {
+    C_KEY,
+    C_TENANT,
+    C_SLUG,
+    C_STATE,
+    C_PLAN_ID,
+    C_PLAN,
+    C_REVOKED,
+    C_NOT_BEFORE,
+    C_EXPIRES,
+    C_PEPPER,
+    C_MAC,
+    C_SCOPES,
+    C_BODY_MAX,
+    C_V2_BODY_MAX,
+    C_MAX_ROWS,
+    C_RATE, /* three in a row: rate, window, burst; then when the limit came into being */
+    C_RATE_CREATED = C_RATE + 3,
+    C_TENANT_RATE,
+    C_TENANT_CREATED = C_TENANT_RATE + 3,
+    C_KEY_ID
+};
+const char principal_query[] =
+    "SELECT key, tenant, tenant_slug, tenant_state, plan_id, plan, revoked, not_before_us,"
+    " expires_us, pepper_version, encode(mac, 'hex'), array_to_string(scopes, E'\\n'), body_max,"
+    " v2_body_max, max_rows, rate, window_ms, burst, rate_created_us, tenant_rate,"
+    " tenant_window_ms, tenant_burst, tenant_created_us, $1::text "
+    "FROM maas.key_lookup($1)";
+
+static uint64_t number(const struct pg_result *row, enum column column)
+{
+    return strtoull(pg_cell(row, 0, (int)column).data, NULL, 10);
+}
+
+static bool read_state(struct str text, struct principal *p)
+{
+    if (str_eq(text, STR("active")))
+        p->tenant_state = TENANT_ACTIVE;
+    else if (str_eq(text, STR("suspended")))
+        p->tenant_state = TENANT_SUSPENDED;
+    else if (str_eq(text, STR("closed")))
+        p->tenant_state = TENANT_CLOSED;
+    else
+        return false;
+    return true;
+}
+
+static void read_scopes(struct str lines, struct principal *p)
+{
+    while (lines.len > 0) {
+        const char *end = memchr(lines.data, '\n', lines.len);
+        struct str one = { lines.data, end ? (size_t)(end - lines.data) : lines.len };
+        maas_error error = MAAS_ERROR_INIT;
+        if (scope_add(&p->scopes, one, &error) != MAAS_OK)
+            LOG(LOG_WARN, "registry.bad_scope", F_STR("key", p->key_id), F_STR("why", error.text));
+        size_t skip = one.len + (end ? 1 : 0);
+        lines = (struct str){ lines.data + skip, lines.len - skip };
+    }
+}
+
+static bool add_bucket(const struct pg_result *row, enum column at, enum scope_of_limit scope,
+                       const struct uuid *id, struct limiter *limiter, struct principal *p)
+{
+    if (pg_is_null(row, 0, (int)at))
+        return true;
+    struct rate rate = { .rate = number(row, at),
+                         .window_ms = (uint32_t)number(row, at + 1),
+                         .burst = number(row, at + 2) };
+    struct bucket *bucket = bucket_get(limiter, scope, id, &rate, number(row, at + 3));
+    if (bucket)
+        p->buckets[p->bucket_count++] = bucket;
+    return bucket != NULL;
+}
+
+static bool read_row(const struct pg_result *row, struct principal *p, struct uuid *out_plan)
+{
+    p->revoked = str_eq(pg_cell(row, 0, C_REVOKED), STR("t"));
+    p->not_before_us = number(row, C_NOT_BEFORE);
+    p->expires_us = number(row, C_EXPIRES);
+    p->pepper_version = (uint16_t)number(row, C_PEPPER);
+    p->body_max = number(row, C_BODY_MAX);
+    p->v2_body_max = number(row, C_V2_BODY_MAX);
+    p->max_rows = (uint32_t)number(row, C_MAX_ROWS);
+    return uuid_parse(pg_cell(row, 0, C_KEY), &p->key) &&
+           uuid_parse(pg_cell(row, 0, C_TENANT), &p->tenant) &&
+           uuid_parse(pg_cell(row, 0, C_PLAN_ID), out_plan) &&
+           text_copy(pg_cell(row, 0, C_SLUG), p->tenant_slug, sizeof p->tenant_slug) &&
+           text_copy(pg_cell(row, 0, C_PLAN), p->plan, sizeof p->plan) &&
+           text_copy(pg_cell(row, 0, C_KEY_ID), p->key_id, sizeof p->key_id) &&
+           hex_decode(pg_cell(row, 0, C_MAC), p->mac, sizeof p->mac) &&
+           read_state(pg_cell(row, 0, C_STATE), p);
+}
+
+maas_status principal_new(const struct pg_result *row, struct limiter *limiter,
+                          struct principal **out, struct uuid *out_plan, maas_error *error)
+{
+    struct principal *p = calloc(1, sizeof *p);
+    CHECK(p);
+    p->refs = 1;
+    maas_status status = MAAS_OK;
+    if (!read_row(row, p, out_plan))
+        status = fail(error, MAAS_E_INTERNAL, "a key's row makes no sense");
+    else
+        read_scopes(pg_cell(row, 0, C_SCOPES), p);
+    if (status == MAAS_OK &&
+        (!add_bucket(row, C_RATE, LIMIT_KEY, &p->key, limiter, p) ||
+         !add_bucket(row, C_TENANT_RATE, LIMIT_TENANT, &p->tenant, limiter, p)))
+        status = fail(error, MAAS_E_EXHAUSTED, "no bucket for a key's limits");
+    if (status == MAAS_OK)
+        *out = p;
+    else
+        principal_unref(p);
+    return status;
+}
+
+void principal_ref(struct principal *p)
+{
+    p->refs++;
+}
+
+void principal_unref(struct principal *p)
+{
+    CHECK(p->refs > 0);
+    if (--p->refs > 0)
+        return;
+    for (uint32_t i = 0; i < p->bucket_count; i++)
+        bucket_unref(p->buckets[i]);
+    free(p);
+}
