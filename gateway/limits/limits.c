@@ -125,10 +125,12 @@ static void refill_ahead(struct limits_port *port, struct bucket *b, uint64_t le
 
 /* ---- Redis away: whoever has no lease in hand asks its local bucket */
 
+/* The local bucket is empty at this time: when Redis fell silent, or when it last answered for it.
+ */
 static uint64_t local_since(const struct limits_port *port, const struct bucket *b, uint64_t now_ns)
 {
     uint64_t answered = atomic_load_explicit(&b->answered_ns, memory_order_relaxed);
-    uint64_t since = port->away_since_ns ? port->away_since_ns : now_ns;
+    uint64_t since = port->away_since_ns ? port->away_since_ns : silent_since(port, now_ns);
     return since > answered ? since : answered;
 }
 

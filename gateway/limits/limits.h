@@ -41,7 +41,7 @@ void limiter_free(struct limiter *limiter);
 maas_status MUST_USE limits_port_new(struct limiter *limiter, struct loop *loop,
                                      struct redis *redis, struct limits_port **out,
                                      maas_error *error);
-void limits_port_free(struct limits_port *port); /* whoever still waits is told NO */
+void limits_port_free(struct limits_port *port); /* whoever still waits is decided locally */
 
 /*
  * The bucket of a scope; made on first use, found by (kind, id) afterwards. `created_us` is when

@@ -8,13 +8,19 @@
 
 #include <stdlib.h>
 
+uint64_t silent_since(const struct limits_port *port, uint64_t now_ns)
+{
+    uint64_t wait_ns = NS_PER_MS * port->limiter->config.wait_ms;
+    return now_ns > wait_ns ? now_ns - wait_ns : 1;
+}
+
 bool port_is_shared(struct limits_port *port, uint64_t now_ns)
 {
     bool shared = port->redis && redis_is_up(port->redis) && now_ns >= port->refused_until_ns;
     if (shared)
         port->away_since_ns = 0;
     else if (port->away_since_ns == 0)
-        port->away_since_ns = now_ns;
+        port->away_since_ns = silent_since(port, now_ns);
     return shared;
 }
 

@@ -50,6 +50,8 @@ static inline uint64_t ms_up(uint64_t ns)
 
 /* Redis may be asked. Notes when it went away. */
 bool port_is_shared(struct limits_port *port, uint64_t now_ns);
+/* What is not answered was asked so long ago: Redis was away already then. */
+uint64_t silent_since(const struct limits_port *port, uint64_t now_ns);
 /* refill.c: puts the bucket on the list unless a refill is under way already. */
 void refill_start(struct limits_port *port, struct bucket *b, uint64_t least, bool urgent);
 void refill_flush(struct limits_port *port); /* sends the list */

@@ -4,8 +4,8 @@
 #define MAAS_TESTS_GATE_H
 
 #include "limits/limits.h"
-#include "support/loop_until.h"
-#include "support/redis_private.h"
+#include "../../support/loop_until.h"
+#include "../../support/redis_private.h"
 
 #include <setjmp.h>
 #include <stdarg.h>

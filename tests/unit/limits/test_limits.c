@@ -200,7 +200,7 @@ static void closing_a_port_answers_those_who_wait(void **state)
     assert_false(a.answered);
     gate_close(&other);
     assert_true(a.answered);
-    assert_int_equal(a.verdict.outcome, LIMITS_NO);
+    assert_true(a.verdict.local);
     loop_for(loop, 20); /* the loop runs on */
     bucket_unref(b);
     limiter_free(other.limiter);
@@ -266,29 +266,43 @@ static void buckets_out_of_use_make_room_for_others(void **state)
     limiter_free(limiter);
 }
 
+/* Nanoseconds of a request that finds its tokens in hand; the best of many runs. */
+static uint64_t steady_ns(struct bucket *const *buckets, size_t count)
+{
+    enum { TURNS = 5000 };
+    uint64_t best = UINT64_MAX;
+    struct limits_verdict verdict;
+    for (int run = 0; run < 50; run++) {
+        struct ask crowd[8]; /* has demand seen, so that there is stock */
+        for (size_t i = 0; i < COUNT_OF(crowd); i++)
+            ask_start(&crowd[i], &gate, buckets, count, TURNS);
+        loop_for(loop, 3);
+        for (size_t i = 0; i < COUNT_OF(crowd); i++)
+            assert_true(crowd[i].answered);
+        uint64_t start = clock_mono_ns(), n = 0;
+        do
+            limits_try(gate.port, buckets, count, 1, start, &verdict);
+        while (verdict.outcome == LIMITS_YES && ++n < TURNS);
+        uint64_t took = clock_mono_ns() - start;
+        if (n == TURNS && took / n < best)
+            best = took / n;
+        loop_for(loop, 3);
+    }
+    assert_true(best != UINT64_MAX);
+    print_message("limits_try, %zu limits: %u ns\n", count, (unsigned)best);
+    return best;
+}
+
 static void a_steady_try_takes_under_60_ns(void **state)
 {
     (void)state;
-    uint64_t turns = MAAS_SANITIZED ? 2000 : 200000, best = UINT64_MAX;
-    struct bucket *b = gate_bucket(&gate, 10000000, 1000, 10000000, false);
-    struct limits_verdict verdict;
-    for (int run = 0; run < 20; run++) {
-        assert_int_equal(ask_of(&gate, &b, 1, turns + 10).verdict.outcome, LIMITS_YES);
-        struct ask fill; /* asks for stock: what it takes is one, the lease is what it waited for */
-        ask_start(&fill, &gate, &b, 1, 1);
-        loop_for(loop, 5);
-        uint64_t start = clock_mono_ns(), n = 0;
-        do
-            limits_try(gate.port, &b, 1, 1, start, &verdict);
-        while (verdict.outcome == LIMITS_YES && ++n < turns);
-        uint64_t took = clock_mono_ns() - start;
-        if (n > turns / 20 && took / n < best)
-            best = took / n;
-    }
-    if (best != UINT64_MAX)
-        print_message("limits_try: %u ns\n", (unsigned)best);
-    assert_true(MAAS_SANITIZED || best < 60);
-    bucket_unref(b);
+    struct bucket *b[5];
+    for (size_t i = 0; i < COUNT_OF(b); i++)
+        b[i] = gate_bucket(&gate, 100000000, 1000, 100000000, false);
+    assert_true(steady_ns(b, 1) < 60 || MAAS_SANITIZED);
+    assert_true(steady_ns(b, 5) < 300 || MAAS_SANITIZED);
+    for (size_t i = 0; i < COUNT_OF(b); i++)
+        bucket_unref(b[i]);
 }
 
 int main(void)
