@@ -12,6 +12,7 @@
 #include <archive_entry.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <ftw.h>
 #include <openssl/evp.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -27,6 +28,19 @@ void artifact_digest(const void *data, size_t size, uint8_t out[32])
 {
     unsigned n = 32;
     CHECK(EVP_Digest(data, size, out, &n, EVP_sha256(), NULL) == 1);
+}
+
+static int remove_one(const char *path, const struct stat *st, int type, struct FTW *at)
+{
+    (void)st;
+    (void)type;
+    (void)at;
+    return remove(path);
+}
+
+void artifact_remove(const char *folder)
+{
+    nftw(folder, remove_one, 16, FTW_DEPTH | FTW_PHYS);
 }
 
 static bool name_is_safe(const char *name)
@@ -187,6 +201,8 @@ maas_status artifact_fetch(struct sql *sql, const char *cache_dir, const uint8_t
     if (!status && rename(made, out_path) && errno != EEXIST && errno != ENOTEMPTY)
         status = fail(error, MAAS_E_UNAVAILABLE, "workers.cache_dir: cannot rename to '%s': %s",
                       out_path, strerror(errno));
+    if (status)
+        artifact_remove(made);
     free(tar);
     return status;
 }

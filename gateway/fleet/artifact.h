@@ -20,6 +20,8 @@ maas_status MUST_USE artifact_fetch(struct sql *sql, const char *cache_dir,
  * too, to refuse early. */
 maas_status MUST_USE artifact_unpack(const void *tar, size_t size, const char *folder,
                                      maas_error *error);
+/* Removes a folder that artifact_unpack filled, and what is in it. Follows no link. */
+void artifact_remove(const char *folder);
 void artifact_digest(const void *data, size_t size, uint8_t out[32]);
 
 #endif

@@ -12,6 +12,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
+#include <signal.h>
 #include <spawn.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -105,7 +106,15 @@ static maas_status spawn(const struct worker_spec *spec, posix_spawn_file_action
         const char **from;
         char *const *to;
     } args = { .from = argv }; /* posix_spawn does not write there */
-    int rc = posix_spawn(out_pid, spec->binary, actions, NULL, args.to, worker_environment);
+    posix_spawnattr_t attributes;
+    sigset_t none;
+    sigemptyset(&none);
+    posix_spawnattr_init(
+        &attributes); /* our threads block signals; a worker starts with none blocked */
+    posix_spawnattr_setsigmask(&attributes, &none);
+    posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETSIGMASK);
+    int rc = posix_spawn(out_pid, spec->binary, actions, &attributes, args.to, worker_environment);
+    posix_spawnattr_destroy(&attributes);
     return rc ? fail(error, MAAS_E_UNAVAILABLE, "cannot start '%s': %s", spec->binary, strerror(rc))
               : MAAS_OK;
 }

@@ -1,0 +1,74 @@
+/*
+ * call.h: one admin request. Private to admin/. Made on the admin loop, worked on by the control
+ * thread, answered on the loop again.
+ */
+#ifndef MAAS_ADMIN_CALL_H
+#define MAAS_ADMIN_CALL_H
+
+#include <jansson.h>
+
+#include "admin/admin.h"
+#include "auth/token.h"
+#include "base/buf.h"
+#include "store/sql.h"
+
+struct admin_call;
+typedef void (*admin_handler)(struct admin_call *call);
+
+struct admin_route {
+    const char *method, *path; /* "{}" stands for one segment: call->name */
+    enum admin_role least;     /* the role it needs */
+    uint32_t body_max;
+    admin_handler run;
+};
+extern const struct admin_route admin_routes[];
+extern const size_t admin_route_count;
+
+struct admin_call {
+    struct loop_post post; /* back to the loop */
+    struct admin_call *next;
+    struct admin *admin;
+    struct exchange *ex; /* [loop] NULL when the client left */
+    const struct admin_route *route;
+    uint8_t token[TOKEN_HASH_LEN];
+    char request_id[UUID_TEXT_MAX];
+    char name[128];   /* the path's parameter */
+    char query[1024]; /* raw */
+    char *body;
+    size_t body_len;
+    /* [control] */
+    struct sql *sql;
+    struct app *app;
+    json_t *json; /* the body as an object; NULL for routes that take bytes */
+    char actor[160];
+    int status;
+    struct buf out;
+};
+
+/* ---- answers: once a call. JSON text as it is, or a problem that names the field. */
+void admin_reply(struct admin_call *call, int status, struct str json);
+void admin_problem(struct admin_call *call, int status, const char *field, const char *fmt, ...)
+    PRINTF_LIKE(4, 5);
+/* The problem of a failed statement: `exists` and `missing` say what a unique or foreign key
+ * violation means here. */
+void admin_sql_problem(struct admin_call *call, maas_status status, const maas_error *error,
+                       const char *conflict);
+
+/* ---- reading the body: false after a problem was set */
+bool admin_fields(struct admin_call *call, const char *const *known, size_t count);
+bool admin_text(struct admin_call *call, const char *name,
+                const char *fallback /* NULL: required */, struct str *out);
+bool admin_number(struct admin_call *call, const char *name, int64_t least, int64_t most,
+                  int64_t fallback /* < least: required */, char out[24]);
+struct str admin_query(const struct admin_call *call, const char *name);
+
+/* ---- SQL: one cell of JSON text. False after a problem was set; an empty result is 404 "there is
+ * no such <what>". */
+bool admin_ask(struct admin_call *call, const char *sql, const struct str *values, size_t count,
+               const char *what, struct buf *out);
+/* A change: runs `sql`, audits it as `action` on `object`, replies with the row. Within the call's
+ * transaction. */
+bool admin_change(struct admin_call *call, const char *sql, const struct str *values, size_t count,
+                  const char *action, const char *object, const char *conflict, struct buf *out);
+
+#endif

@@ -1,0 +1,194 @@
+/*
+ * app.c: makes and ends the parts of a gateway, in order and in reverse order.
+ */
+#include "api/gateway.h"
+
+#include <pthread.h>
+#include <sched.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "api/call.h"
+#include "base/log.h"
+
+#define BOOT_MS 10000
+
+const char *app_not_ready(const struct app *app)
+{
+    if (atomic_load_explicit(&app->draining, memory_order_relaxed))
+        return "draining";
+    if (!registry_is_usable(app->registry))
+        return "the registry is too old: PostgreSQL is away";
+    if (!fleet_is_ready(app->fleet))
+        return "models are being loaded";
+    return NULL;
+}
+
+static maas_status keys_load(struct app *app, maas_error *error)
+{
+    char *id_key = NULL, *peppers = NULL;
+    size_t id_key_len = 0, peppers_len = 0;
+    maas_status status = file_read(app->config->id_key_file, 4096, &id_key, &id_key_len, error);
+    if (!status)
+        status = file_read(app->config->pepper_file, 4096, &peppers, &peppers_len, error);
+    if (!status)
+        status = key_ring_from_text((struct str){ id_key, id_key_len },
+                                    (struct str){ peppers, peppers_len }, &app->keys, error);
+    if (id_key)
+        explicit_bzero(id_key, id_key_len);
+    if (peppers)
+        explicit_bzero(peppers, peppers_len);
+    free(id_key);
+    free(peppers);
+    return status;
+}
+
+static void on_snapshot(void *arg, struct snapshot *snapshot)
+{
+    fleet_want(arg, snapshot);
+}
+
+static maas_status planes_start(struct app *app, maas_error *error)
+{
+    const struct config *c = app->config;
+    struct limiter_config limits = { .gateways_max = (uint32_t)c->gateways_max,
+                                     .buckets_max = (uint32_t)c->buckets_max,
+                                     .wait_ms = (uint32_t)c->redis_timeout_ms };
+    struct meter_config meter = { .dir = c->spool_dir,
+                                  .loops = app->loop_count,
+                                  .bytes_max = c->spool_max,
+                                  .segment_bytes = 4 << 20,
+                                  .sync_ms = (uint32_t)c->spool_sync_ms,
+                                  .call_timeout_ms = (uint32_t)c->sql_timeout_ms,
+                                  .conninfo = c->pg };
+    struct registry_config registry = { .conninfo = c->pg,
+                                        .poll_ms = 250,
+                                        .call_timeout_ms = 500,
+                                        .stale_max_ms = 300000,
+                                        .keys_max = (uint32_t)c->keys_max,
+                                        .miss_cache_ms = 10000,
+                                        .misses_per_s = (uint32_t)c->misses_per_s };
+    maas_status status = limiter_new(&limits, &app->limiter, error);
+    if (!status)
+        status = meter_start(&meter, &app->meter, error);
+    registry.limiter = app->limiter;
+    if (!status)
+        status = registry_start(&registry, BOOT_MS, &app->registry, error);
+    return status;
+}
+
+static maas_status fleet_make(struct app *app, const char *worker_binary, maas_error *error)
+{
+    const struct config *c = app->config;
+    struct fleet_config fleet = { .worker_binary = worker_binary,
+                                  .plugins_dir = c->plugins_dir,
+                                  .cache_dir = c->cache_dir,
+                                  .conninfo = c->pg,
+                                  .loops = app->loop_count,
+                                  .workers_per_model = (uint32_t)c->workers_per_model,
+                                  .ring_bytes = (uint32_t)c->ring_bytes,
+                                  .queue_max = (uint32_t)c->queue_max,
+                                  .sql_timeout_ms = (uint32_t)c->sql_timeout_ms,
+                                  .start_ms = (uint32_t)c->worker_start_ms,
+                                  .hang_grace_ms = (uint32_t)c->hang_grace_ms,
+                                  .memory_max = c->worker_memory_max };
+    return fleet_new(&fleet, &app->fleet, error);
+}
+
+static struct server_limits server_limits_of(const struct config *c)
+{
+    return (struct server_limits){ .body_max = c->body_max,
+                                   .body_in_flight_conn_max = c->body_in_flight_conn_max,
+                                   .body_in_flight_max = c->body_in_flight_max,
+                                   .headers_max = (uint32_t)c->headers_max,
+                                   .header_bytes_max = (uint32_t)c->header_bytes_max,
+                                   .connections_max = (uint32_t)c->connections_max,
+                                   .header_timeout_ms = (uint32_t)c->header_timeout_ms,
+                                   .body_timeout_ms = (uint32_t)c->body_timeout_ms,
+                                   .idle_timeout_ms = (uint32_t)c->idle_timeout_ms,
+                                   .write_stall_ms = (uint32_t)c->write_stall_ms,
+                                   .body_min_rate = (uint32_t)c->body_min_rate,
+                                   .connection_age_ms = (uint32_t)c->connection_age_ms,
+                                   .cancel_max = (uint32_t)c->cancel_max,
+                                   .control_max = (uint32_t)c->control_max };
+}
+
+static maas_status loop_make(struct app *app, uint32_t index, int listen_fd, struct tls *tls,
+                             maas_error *error)
+{
+    const struct config *c = app->config;
+    struct app_loop *at = &app->loops[index];
+    struct server_limits limits = server_limits_of(c);
+    at->app = app;
+    at->checker = key_checker_new(app->keys);
+    at->tap = meter_tap(app->meter, index);
+    maas_status status = loop_new(index, &at->loop, error);
+    if (!status)
+        status = pg_new(at->loop, c->pg, (uint32_t)c->sql_timeout_ms, &at->pg, error);
+    if (!status)
+        status = redis_new(at->loop, c->redis, (uint32_t)c->redis_timeout_ms, &at->redis, error);
+    if (!status)
+        status = registry_view_new(app->registry, at->loop, at->pg, &at->view, error);
+    if (!status)
+        status = limits_port_new(app->limiter, at->loop, at->redis, &at->limits, error);
+    if (!status)
+        status = fleet_port_new(app->fleet, at->loop, &at->fleet, error);
+    if (!status)
+        status =
+            server_start(at->loop, listen_fd, tls, &limits, request_begin, at, &at->server, error);
+    return status;
+}
+
+static void loop_unmake(struct app_loop *at)
+{
+    server_free(at->server);
+    request_loop_release(at);
+    fleet_port_free(at->fleet);
+    limits_port_free(at->limits);
+    registry_view_free(at->view);
+    redis_free(at->redis);
+    pg_free(at->pg);
+    key_checker_free(at->checker);
+    loop_free(at->loop);
+}
+
+maas_status app_start(struct app *app, const struct config *config, int listen_fd, struct tls *tls,
+                      const char *worker_binary, maas_error *error)
+{
+    memset(app, 0, sizeof(*app));
+    app->config = config;
+    app->started_us = clock_real_us();
+    app->loop_count =
+        config->loops ? (uint32_t)config->loops : (uint32_t)sysconf(_SC_NPROCESSORS_ONLN);
+    if (app->loop_count > LOOPS_MAX)
+        app->loop_count = LOOPS_MAX;
+    maas_status status = keys_load(app, error);
+    if (!status)
+        status = planes_start(app, error);
+    if (!status)
+        status = fleet_make(app, worker_binary, error);
+    for (uint32_t i = 0; i < app->loop_count && !status; i++)
+        status = loop_make(app, i, listen_fd, tls, error);
+    if (status)
+        return status;
+    registry_on_snapshot(app->registry, on_snapshot, app->fleet);
+    struct snapshot *first = registry_snapshot(app->registry);
+    if (first) {
+        fleet_want(app->fleet, first);
+        snapshot_unref(first);
+    }
+    return MAAS_OK;
+}
+
+void app_end(struct app *app)
+{
+    registry_stop(app->registry);
+    for (uint32_t i = 0; i < app->loop_count; i++)
+        loop_unmake(&app->loops[i]);
+    fleet_free(app->fleet);
+    meter_stop(app->meter, 5000);
+    limiter_free(app->limiter);
+    key_ring_free(app->keys);
+}

@@ -1,0 +1,442 @@
+/*
+ * request.c: the way of a request.
+ *
+ *     read → authenticate → resolve → admit → dispatch → (worker) → meter → reply
+ *
+ * Each word is a step: a function that says NEXT, WAIT or DONE. A step that must wait (a key that
+ * is not in the cache, a lease under way) returns WAIT, and its callback walks on with the next
+ * step. Whoever leaves a step with DONE has answered by call_fail or call_reply_json; a call is
+ * given back when it is answered (or its client left) and no job of it is in flight.
+ */
+#include <stdlib.h>
+#include <string.h>
+
+#include "api/call.h"
+#include "api/scan.h"
+#include "base/log.h"
+
+static enum step_result step_read(struct call *call);
+static enum step_result step_authenticate(struct call *call);
+static enum step_result step_model_member(struct call *call);
+static enum step_result step_resolve(struct call *call);
+static enum step_result step_admit(struct call *call);
+static enum step_result step_dispatch(struct call *call);
+
+/* ---- the list */
+
+static const call_step way_in[] = { step_read, step_authenticate, NULL };
+const call_step way_of_inference[] = { step_resolve, step_admit, step_dispatch, NULL };
+const call_step way_of_task[] = { step_model_member, step_resolve, step_admit, step_dispatch,
+                                  NULL };
+
+void call_walk(struct call *call)
+{
+    for (;;) {
+        if (!*call->step) { /* the way in is over: now the route's own */
+            call->step = call->route->way;
+            continue;
+        }
+        call_step step = *call->step++;
+        if (step(call) != STEP_NEXT)
+            return;
+    }
+}
+
+/* ---- a call's memory */
+
+static struct call *call_new(struct app_loop *at, struct exchange *ex)
+{
+    struct call *call = at->idle_calls;
+    if (call)
+        at->idle_calls = call->next_idle;
+    else if (!(call = malloc(sizeof(*call))))
+        return NULL;
+    memset(call, 0, offsetof(struct call, limit_wait));
+    call->has_job = false;
+    call->at = at;
+    call->ex = ex;
+    call->step = way_in;
+    call->started_ns = loop_now_ns(at->loop);
+    uuid_random(&call->request);
+    uuid_format(&call->request, call->request_id);
+    call->request_id_text = (struct str){ call->request_id, UUID_TEXT_MAX - 1 };
+    return call;
+}
+
+void call_over(struct call *call)
+{
+    if (call->ex || call->has_job || call->has_query)
+        return;
+    if (call->who)
+        principal_unref(call->who);
+    call->next_idle = call->at->idle_calls;
+    call->at->idle_calls = call;
+}
+
+void request_loop_release(struct app_loop *at)
+{
+    while (at->idle_calls) {
+        struct call *call = at->idle_calls;
+        at->idle_calls = call->next_idle;
+        free(call);
+    }
+}
+
+static void on_client_gone(void *user)
+{
+    struct call *call = user;
+    struct app_loop *at = call->at;
+    call->ex = NULL;
+    atomic_fetch_add_explicit(&at->gone, 1, memory_order_relaxed);
+    if (call->waits_for_key)
+        view_cancel(at->view, &call->key_wait);
+    if (call->waits_for_limit)
+        limits_cancel(at->limits, &call->limit_wait);
+    if (call->has_job)
+        fleet_abandon(at->fleet, &call->job); /* may end the call from inside */
+    else
+        call_over(call);
+}
+
+void request_begin(struct exchange *ex, void *arg)
+{
+    struct call *call = call_new(arg, ex);
+    if (!call) {
+        exchange_send(ex, 503, (struct str){ "", 0 }, (struct str){ "", 0 });
+        return;
+    }
+    exchange_bind(ex, call, on_client_gone);
+    call_walk(call);
+}
+
+/* ---- read: what is asked, and whether the guard condemned it */
+
+static bool request_id_is_sane(struct str id)
+{
+    for (size_t i = 0; i < id.len; i++)
+        if (id.data[i] < 0x21 || id.data[i] > 0x7e)
+            return false;
+    return id.len > 0 && id.len <= 128;
+}
+
+static enum step_result step_read(struct call *call)
+{
+    const struct http_request *request = exchange_request(call->ex);
+    const char *allow;
+    struct str own_id = exchange_find(call->ex, STR("x-request-id"));
+    if (request_id_is_sane(own_id))
+        call->request_id_text = own_id;
+    if (request->condemned.http_status)
+        return call_fail(call, request->condemned.http_status, request->condemned.code, STR(""),
+                         "%s", request->condemned.text);
+    call->route = route_find(request->method, request->path, &call->model, &call->version, &allow);
+    if (call->route)
+        return STEP_NEXT;
+    if (!allow)
+        return call_fail(call, 404, "unknown_url", STR(""), "there is no '%.*s' here",
+                         (int)request->path.len, request->path.data);
+    exchange_header(call->ex, STR("allow"), str_of(allow));
+    return call_fail(call, 405, "method_not_allowed", STR(""), "use %s here, not %.*s", allow,
+                     (int)request->method.len, request->method.data);
+}
+
+/* ---- authenticate: key → principal */
+
+static struct str presented_key(struct call *call)
+{
+    struct str value = exchange_known(call->ex, HDR_AUTHORIZATION);
+    if (value.len == 0)
+        return exchange_find(call->ex, STR("x-api-key"));
+    if (value.len > 7 && strncasecmp(value.data, "bearer ", 7) == 0)
+        return (struct str){ value.data + 7, value.len - 7 };
+    return (struct str){ "", 0 };
+}
+
+static enum step_result refuse_key(struct call *call)
+{
+    exchange_header(call->ex, STR("www-authenticate"), STR("Bearer realm=\"maas\""));
+    return call_fail(call, 401, "invalid_api_key", STR(""), "incorrect API key provided");
+}
+
+/* The same work and the same words whether the id is unknown or the secret is wrong. */
+static enum step_result check_principal(struct call *call, struct principal *who)
+{
+    struct str key = presented_key(call);
+    uint64_t now = clock_real_us();
+    bool good =
+        key_verify(call->at->checker, key, who ? who->pepper_version : 0, who ? who->mac : NULL);
+    if (!good || !who)
+        return refuse_key(call);
+    if (who->revoked)
+        return call_fail(call, 401, "api_key_revoked", STR(""), "this API key was revoked");
+    if ((who->expires_us && now >= who->expires_us) || now < who->not_before_us)
+        return call_fail(call, 401, "api_key_expired", STR(""),
+                         "this API key is not valid at this time");
+    if (who->tenant_state != TENANT_ACTIVE)
+        return call_fail(call, 403, "tenant_suspended", STR(""), "this tenant is not active");
+    principal_ref(who);
+    call->who = who;
+    return STEP_NEXT;
+}
+
+static enum step_result refuse_busy(struct call *call)
+{
+    exchange_header(call->ex, STR("retry-after"), STR("1"));
+    return call_fail(call, 503, "authentication_unavailable", STR(""),
+                     "this API key cannot be checked now");
+}
+
+static void on_key(struct view_waiter *waiter, enum view_answer answer, struct principal *who)
+{
+    struct call *call = (struct call *)(void *)((char *)waiter - offsetof(struct call, key_wait));
+    call->waits_for_key = false;
+    enum step_result result = answer == VIEW_BUSY ? refuse_busy(call) : check_principal(call, who);
+    if (result == STEP_NEXT)
+        call_walk(call);
+}
+
+static enum step_result step_authenticate(struct call *call)
+{
+    char id[KEY_ID_LEN];
+    struct principal *who = NULL;
+    uint64_t now = loop_now_ns(call->at->loop);
+    if (call->route->open)
+        return STEP_NEXT;
+    struct str key = presented_key(call);
+    if (key.len == 0) {
+        exchange_header(call->ex, STR("www-authenticate"), STR("Bearer realm=\"maas\""));
+        return call_fail(call, 401, "missing_api_key", STR(""),
+                         "no API key provided: send 'Authorization: Bearer <key>' or 'x-api-key'");
+    }
+    if (key_parse(call->at->app->keys, key, id) != KEY_OK)
+        return refuse_key(call);
+    switch (view_key(call->at->view, id, now, &who)) {
+    case VIEW_FOUND:
+        return check_principal(call, who);
+    case VIEW_ABSENT:
+        return check_principal(call, NULL);
+    case VIEW_BUSY:
+        return refuse_busy(call);
+    case VIEW_ASK:
+        break;
+    }
+    call->key_wait.done = on_key;
+    call->waits_for_key = true;
+    view_ask(call->at->view, id, now, &call->key_wait);
+    return STEP_WAIT;
+}
+
+/* ---- resolve: name → deployment */
+
+static enum step_result step_model_member(struct call *call)
+{
+    struct str body = exchange_request(call->ex)->body;
+    if (body.len == 0)
+        return call_fail(call, 400, "empty_body", STR(""),
+                         "the body is empty: a JSON object is expected");
+    switch (scan_model(body, &call->model)) {
+    case SCAN_FOUND:
+        return STEP_NEXT;
+    case SCAN_ABSENT:
+        return call_fail(call, 400, "missing_model", STR("model"),
+                         "name the model: {\"model\": \"...\", ...}");
+    case SCAN_TOO_FAR:
+        return call_fail(call, 400, "model_too_far", STR("model"),
+                         "put 'model' first in the body, or use /v2/models/{model}/infer");
+    case SCAN_DUPLICATE:
+        return call_fail(call, 400, "duplicate_member", STR("model"),
+                         "'model' stands twice in the body");
+    case SCAN_BAD:
+        break;
+    }
+    return call_fail(call, 400, "malformed_json", STR(""),
+                     "the body is not a JSON object with a string 'model'");
+}
+
+static enum step_result no_such_model(struct call *call)
+{
+    return call_fail(call, 404, "model_not_found", STR("model"), "the model '%.*s' does not exist",
+                     (int)(call->model.len < 64 ? call->model.len : 64), call->model.data);
+}
+
+static bool version_fits(const struct call *call, const struct deployment *d)
+{
+    return call->version.len == 0 || str_eq(call->version, str_of(d->version_text));
+}
+
+static enum step_result step_resolve(struct call *call)
+{
+    const struct principal *who = call->who;
+    const struct deployment *d =
+        snapshot_resolve(view_snapshot(call->at->view), &who->tenant, call->model);
+    if (!d)
+        return no_such_model(call);
+    if (!scope_allows_infer(&who->scopes, call->model))
+        return uuid_is_zero(&d->owner) || !uuid_eq(&d->owner, &who->tenant)
+                   ? no_such_model(call)
+                   : call_fail(call, 403, "scope_missing", STR(""),
+                               "this API key has no scope for the model '%s'", d->name);
+    if (!version_fits(call, d))
+        return call_fail(call, 404, "version_not_found", STR("version"),
+                         "the model '%s' has no version '%.*s' here", d->name,
+                         (int)(call->version.len < 16 ? call->version.len : 16),
+                         call->version.data);
+    call->deployment = d->id;
+    call->model_id = d->model_id;
+    call->cost_base = d->cost_base;
+    call->cost_per_row = d->cost_per_row;
+    uint64_t rows =
+        exchange_request(call->ex)->body.len / (d->min_row_bytes ? d->min_row_bytes : 1) + 1;
+    call->max_rows = rows < who->max_rows ? (uint32_t)rows : who->max_rows;
+    return STEP_NEXT;
+}
+
+/* ---- admit: every limit at once, and room for the bill */
+
+static enum step_result refuse_limit(struct call *call)
+{
+    static const char *const of[] = { "gateway", "tenant", "API key", "model", "tenant and model" };
+    call->limited = true;
+    return call_fail(call, 429, "rate_limit_exceeded", STR(""),
+                     "rate limit of this %s reached: %llu requests per %u s; try again in %llu ms",
+                     of[call->verdict.scope], (unsigned long long)call->verdict.limit,
+                     call->verdict.window_s, (unsigned long long)call->verdict.retry_after_ms);
+}
+
+static void on_limit(struct limits_waiter *waiter, const struct limits_verdict *verdict)
+{
+    struct call *call = (struct call *)(void *)((char *)waiter - offsetof(struct call, limit_wait));
+    call->waits_for_limit = false;
+    call->verdict = *verdict;
+    call->limited = true;
+    if (verdict->outcome == LIMITS_YES)
+        call_walk(call);
+    else
+        refuse_limit(call);
+}
+
+static enum step_result step_admit(struct call *call)
+{
+    struct app_loop *at = call->at;
+    const struct principal *who = call->who;
+    uint64_t now = loop_now_ns(at->loop), body = exchange_request(call->ex)->body.len;
+    uint64_t body_max = call->route->surface == SURFACE_V2 ? who->v2_body_max : who->body_max;
+    if (body > body_max)
+        return call_fail(call, 413, "body_too_large", STR(""),
+                         "the body has %llu bytes; your plan allows %llu", (unsigned long long)body,
+                         (unsigned long long)body_max);
+    if (!meter_ready(at->tap))
+        return call_fail(call, 503, "metering_unavailable", STR(""),
+                         "usage cannot be recorded now; try again later");
+    limits_try(at->limits, who->buckets, who->bucket_count, 1, now, &call->verdict);
+    call->limited = who->bucket_count > 0;
+    if (call->verdict.outcome == LIMITS_YES)
+        return STEP_NEXT;
+    if (call->verdict.outcome == LIMITS_NO)
+        return refuse_limit(call);
+    call->limit_wait.done = on_limit;
+    call->waits_for_limit = true;
+    limits_wait(at->limits, &call->limit_wait, who->buckets, who->bucket_count, 1, now);
+    return STEP_WAIT;
+}
+
+/* ---- dispatch: to a worker and back, then meter and reply */
+
+/* A bill for an answer of 200: what was computed, never more than was reserved. */
+static bool meter_call(struct call *call, const struct complete_frame *frame)
+{
+    uint32_t rows = frame->rows < call->max_rows ? frame->rows : call->max_rows;
+    maas_error error = MAAS_ERROR_INIT;
+    struct usage_event event = {
+        .at_us = clock_real_us(),
+        .tenant = call->who->tenant,
+        .key = call->who->key,
+        .model = call->model_id,
+        .deployment = call->deployment,
+        .request = call->request,
+        .version = call->job.version,
+        .rows = rows,
+        .units = call->cost_base + (uint64_t)call->cost_per_row * rows,
+        .compute_us = frame->compute_us,
+        .latency_us = (uint32_t)((loop_now_ns(call->at->loop) - call->started_ns) / 1000),
+        .http_status = 200,
+        .surface = (uint8_t)call->route->surface
+    };
+    if (meter_append(call->at->tap, &event, &error) == MAAS_OK)
+        return true;
+    atomic_fetch_add_explicit(&call->at->unbilled, 1, memory_order_relaxed);
+    LOG(LOG_ERROR, "meter.append", F_STR("reason", error.text));
+    return false;
+}
+
+/* Frame and payload are the worker's words: lengths were checked by the fleet, bytes are only ever
+ * copied or escaped. */
+static void answer(struct call *call, const struct complete_frame *frame, const uint8_t *payload)
+{
+    struct str param = { (const char *)payload, frame->param_len };
+    struct str text = { param.data + param.len, frame->text_len };
+    struct str body = { text.data + text.len, frame->body_len };
+    bool billed = frame->status != MAAS_OK || meter_call(call, frame);
+    if (!call->ex)
+        return;
+    call_timing(call, frame->queue_us, frame->compute_us);
+    if (frame->status != MAAS_OK)
+        call_fail_status(call, frame->status, param, text);
+    else if (!billed)
+        call_fail(call, 503, "metering_unavailable", STR(""),
+                  "usage cannot be recorded now; try again later");
+    else
+        call_reply_json(call, 200, body);
+}
+
+static void on_job(struct job *job, enum job_end end, const struct complete_frame *frame,
+                   const uint8_t *payload)
+{
+    struct call *call = (struct call *)(void *)((char *)job - offsetof(struct call, job));
+    bool gone = call->ex == NULL; /* else the answer below ends the call */
+    call->has_job = false;
+    if (end == JOB_ANSWERED)
+        answer(call, frame, payload);
+    else if (gone)
+        ;
+    else if (end == JOB_DEADLINE)
+        call_fail(call, 504, "deadline_exceeded", STR(""), "the model did not answer in time");
+    else if (end == JOB_CRASHED)
+        call_fail(call, 502, "worker_crashed", STR(""),
+                  "the model's process ended while it worked on this request");
+    else
+        call_fail(call, 503, "model_unavailable", STR(""),
+                  "the model is not available now; try again later");
+    if (gone)
+        call_over(call);
+}
+
+static enum step_result step_dispatch(struct call *call)
+{
+    struct app_loop *at = call->at;
+    struct str body = exchange_request(call->ex)->body;
+    struct job *job = &call->job;
+    struct fleet_route *route = fleet_route(at->fleet, &call->deployment);
+    job->frame =
+        (struct submit_frame){ .kind = SUBMIT_INFER,
+                               .surface = (uint16_t)call->route->surface,
+                               .deadline_ns =
+                                   call->started_ns + at->app->config->request_timeout_ms * 1000000,
+                               .tenant = call->who->tenant,
+                               .max_rows = call->max_rows,
+                               .json_len = UINT32_MAX,
+                               .name_len = (uint16_t)call->model.len,
+                               .request_id_len = (uint16_t)call->request_id_text.len,
+                               .body_len = (uint32_t)body.len };
+    job->parts[0] = (struct channel_part){ call->model.data, call->model.len };
+    job->parts[2] = (struct channel_part){ call->request_id_text.data, call->request_id_text.len };
+    job->parts[3] = (struct channel_part){ body.data, body.len };
+    job->done = on_job;
+    call->has_job = true;
+    if (route && fleet_send(at->fleet, route, job))
+        return STEP_WAIT;
+    call->has_job = false;
+    exchange_header(call->ex, STR("retry-after"), STR("1"));
+    return call_fail(call, 503, "model_unavailable", STR(""),
+                     "the model is not available now; try again later");
+}

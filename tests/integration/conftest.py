@@ -1,0 +1,103 @@
+"""A whole installation for the integration tests: scripts/up in a folder of its own, with the programs under test."""
+import http.client
+import json
+import os
+import pathlib
+import socket
+import ssl
+import subprocess
+import tempfile
+import time
+
+import pytest
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+
+
+def free_port():
+    with socket.socket() as s:
+        s.bind(("127.0.0.1", 0))
+        return s.getsockname()[1]
+
+
+class Place:
+    """One running installation: its addresses, keys, and requests over HTTP/1.1."""
+
+    def __init__(self, folder, port, admin_port):
+        self.folder, self.port, self.admin_port = pathlib.Path(folder), port, admin_port
+        self.env = {}
+
+    def read_env(self):
+        for line in (self.folder / "env").read_text().splitlines():
+            name, _, value = line.removeprefix("export ").partition("=")
+            self.env[name] = value.strip("'\"")
+
+    def request(self, method, path, body=None, key=None, headers=None, port=None, timeout=30):
+        """(status, headers, parsed body or bytes). key None: the demo key; '' : none."""
+        context = ssl.create_default_context(cafile=self.env["MAAS_CA"])
+        connection = http.client.HTTPSConnection("localhost", port or self.port, context=context, timeout=timeout)
+        sent = dict(headers or {})
+        key = self.env["MAAS_API_KEY"] if key is None else key
+        if key:
+            sent["Authorization"] = f"Bearer {key}"
+        if isinstance(body, (dict, list)):
+            body = json.dumps(body)
+        try:
+            connection.request(method, path, body=body, headers=sent)
+            answer = connection.getresponse()
+            raw = answer.read()
+        finally:
+            connection.close()
+        try:
+            parsed = json.loads(raw)
+        except ValueError:
+            parsed = raw
+        return answer.status, dict((k.lower(), v) for k, v in answer.getheaders()), parsed
+
+    def admin(self, method, path, body=None, headers=None, token=None):
+        token = self.env["MAAS_ADMIN_TOKEN"] if token is None else token
+        return self.request(method, path, body, key=token, headers=headers, port=self.admin_port)
+
+    def metric(self, name):
+        text = self.request("GET", "/metrics", key="", port=self.admin_port)[2].decode()
+        return int(next(line.split()[1] for line in text.splitlines() if line.startswith(name + " ")))
+
+    def pid_of(self, program):
+        """The pid of this installation's program, by its configuration or its memory: only processes of this folder."""
+        for proc in pathlib.Path("/proc").glob("[0-9]*"):
+            try:
+                words = (proc / "cmdline").read_bytes().split(b"\0")
+            except OSError:
+                continue
+            if words[0].endswith(program.encode()) and any(str(self.folder).encode() in w for w in words[1:]):
+                return int(proc.name)
+        return None
+
+    def until(self, what, seconds):
+        """Seconds it took until what() was true; fails after `seconds`."""
+        start = time.monotonic()
+        while time.monotonic() - start < seconds:
+            try:
+                if what():
+                    return time.monotonic() - start
+            except (OSError, http.client.HTTPException, ValueError):
+                pass
+            time.sleep(0.01)
+        pytest.fail(f"not within {seconds} s")
+
+
+@pytest.fixture(scope="session")
+def place():
+    if "MAAS_BUILD_DIR" not in os.environ:
+        pytest.fail("set MAAS_BUILD_DIR to a build folder (scripts/test does)")
+    with tempfile.TemporaryDirectory(prefix="maas-test-") as folder:
+        os.chmod(folder, 0o755)
+        here = Place(pathlib.Path(folder) / "p", free_port(), free_port())
+        ports = ["--dir", str(here.folder), "--port", str(here.port), "--admin-port", str(here.admin_port)]
+        up = subprocess.run([ROOT / "scripts/up", "--no-build", *ports], capture_output=True, text=True, timeout=240)
+        try:
+            assert up.returncode == 0, up.stdout[-3000:] + up.stderr[-2000:]
+            here.read_env()
+            yield here
+        finally:
+            subprocess.run([ROOT / "scripts/down", "--wipe", "--dir", str(here.folder)], capture_output=True, timeout=60)
