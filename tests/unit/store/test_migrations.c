@@ -11,6 +11,8 @@
 #include <stdint.h>
 #include <cmocka.h>
 
+#include <pthread.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -390,6 +392,64 @@ static void changes_become_visible_in_the_order_of_their_numbers(void **state)
     sql_close(quick);
 }
 
+struct commit {
+    struct sql *sql;
+    pthread_t thread;
+    _Atomic bool done;
+};
+
+static void *run_commit(void *arg)
+{
+    struct commit *c = arg;
+    assert_int_equal(sql_commit(c->sql, NULL), MAAS_OK);
+    atomic_store(&c->done, true);
+    return NULL;
+}
+
+static void commit_start(struct commit *c, const char *statement)
+{
+    *c = (struct commit){ .sql = open_as("maas_admin") };
+    assert_int_equal(sql_begin(c->sql, NULL, NULL), MAAS_OK);
+    assert_int_equal(run(c->sql, statement), MAAS_OK);
+    assert_int_equal(pthread_create(&c->thread, NULL, run_commit, c), 0);
+    usleep(150000);
+}
+
+static void commit_end(struct commit *c)
+{
+    pthread_join(c->thread, NULL);
+    sql_close(c->sql);
+}
+
+/* A trigger of the test's own holds the first commit after its change got a number. */
+static void a_change_is_not_overtaken_between_its_number_and_its_commit(void **state)
+{
+    (void)state;
+    struct sql *holder = open_as("postgres");
+    assert_int_equal(run(holder, "SELECT pg_advisory_lock(42)"), MAAS_OK);
+    pg_private_run(server,
+                   "CREATE FUNCTION maas.hold() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER "
+                   "AS 'BEGIN PERFORM pg_advisory_xact_lock(42); RETURN NULL; END';"
+                   "CREATE CONSTRAINT TRIGGER z_hold AFTER UPDATE ON maas.plans DEFERRABLE "
+                   "INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION maas.hold()");
+    char *before = pg_private_ask(server, "SELECT maas.registry_seq()");
+    struct commit held, other;
+    commit_start(&held, "UPDATE plans SET burst = burst");
+    commit_start(&other, "UPDATE tenants SET name = name WHERE slug = 'other'");
+    assert_false(atomic_load(&held.done));
+    assert_false(atomic_load(&other.done));
+    assert_answer("SELECT maas.registry_seq()", before);
+    sql_close(holder); /* and its lock */
+    commit_end(&held);
+    commit_end(&other);
+    pg_private_run(server, "DROP TRIGGER z_hold ON maas.plans; DROP FUNCTION maas.hold()");
+    char statement[128];
+    snprintf(statement, sizeof statement,
+             "SELECT string_agg(kind, ',' ORDER BY seq) FROM maas.registry_since(%s)", before);
+    assert_answer(statement, "plan,tenant");
+    free(before);
+}
+
 /* ---- usage */
 
 #define APPEND(first, count, at)                                                                   \
@@ -539,6 +599,7 @@ int main(void)
         cmocka_unit_test(even_the_superuser_trips_over_the_append_only_trigger),
         cmocka_unit_test(every_cached_table_notes_its_changes),
         cmocka_unit_test(changes_become_visible_in_the_order_of_their_numbers),
+        cmocka_unit_test(a_change_is_not_overtaken_between_its_number_and_its_commit),
         cmocka_unit_test(a_batch_sent_again_is_billed_once),
         cmocka_unit_test(a_rolled_back_batch_moves_no_cursor),
         cmocka_unit_test(a_mad_clock_neither_stops_billing_nor_makes_odd_partitions),
