@@ -233,7 +233,7 @@ static void kill_9_at_any_time_loses_nothing_that_was_acknowledged(void **state)
         struct uuid none;
         uint64_t events = 0, spools = 0;
         maas_error error = MAAS_ERROR_INIT;
-        struct timespec t = { 0, 1000000 + rand() % 20000000 };
+        struct timespec t = { 0, 1000000 + (long)(hash_bytes(&round, sizeof(round)) % 20000000) };
         clean(NULL);
         atomic_store(acknowledged, 0);
         pid_t pid = fork();
