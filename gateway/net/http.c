@@ -211,7 +211,7 @@ static void format_peer(struct conn *conn)
         bytes = &((struct sockaddr_in6 *)&address)->sin6_addr;
     if (bytes == NULL ||
         inet_ntop(address.ss_family, bytes, conn->peer, sizeof(conn->peer)) == NULL)
-        strcpy(conn->peer, "-");
+        snprintf(conn->peer, sizeof(conn->peer), "-");
 }
 
 void exchange_peer(struct exchange *ex, char *out, size_t size)

@@ -513,7 +513,7 @@ static void real_keys_do_not_spend_the_budget(void **state)
     wait_for(b, 300);
     for (int i = 0; i < 300; i++) {
         assert_int_equal(a[i].answer, VIEW_FOUND);
-        assert_int_equal(atoi(a[i].key_id + 4), i);
+        assert_int_equal(strtol(a[i].key_id + 4, NULL, 10), i);
     }
     free(a);
     bench_free(b);

@@ -132,7 +132,7 @@ static void queries_wait_for_the_first_connection_and_come_back_in_order(void **
     assert_true(pg_is_up(bench->pg));
     for (unsigned i = 0; i < COUNT_OF(o); i++) {
         assert_int_equal(o[i].status, MAAS_OK);
-        assert_int_equal(atoi(o[i].cell), i);
+        assert_int_equal(strtol(o[i].cell, NULL, 10), i);
     }
     ask(bench, &o[0], echo, (struct str){ 0 });
     bench_wait(bench, COUNT_OF(o) + 1);

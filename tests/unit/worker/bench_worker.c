@@ -90,7 +90,7 @@ int main(int argc, char **argv)
     struct engine_plugin *plugin = NULL;
     struct engine_model *model = NULL;
     struct server *server = NULL;
-    int rounds = argc > 4 ? atoi(argv[4]) : 500;
+    int rounds = argc > 4 ? (int)strtol(argv[4], NULL, 10) : 500;
     if (channel_create(1, 16 << 20, 16 << 20, &ch, &error) ||
         engine_plugin_load(argv[1], NULL, &plugin, &error) ||
         engine_model_load(plugin, argv[2], NULL, 0, &model, &error) ||

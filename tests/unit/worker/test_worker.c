@@ -318,10 +318,11 @@ static void answers_wait_in_order_for_a_full_ring(void **state)
 static void an_answer_too_large_for_the_ring_is_refused(void **state)
 {
     (void)state;
-    char body[2000] = "{\"features\":[";
+    char body[2000];
+    int at = snprintf(body, sizeof(body), "{\"features\":[");
     for (int i = 0; i < 150; i++)
-        strcat(body, i ? ",[1,2]" : "[1,2]");
-    strcat(body, "]}");
+        at += snprintf(body + at, sizeof(body) - (size_t)at, i ? ",[1,2]" : "[1,2]");
+    snprintf(body + at, sizeof(body) - (size_t)at, "]}");
     struct answer a = ask(0, job_id(11, 1), body);
     assert_int_equal(a.frame.status, MAAS_E_EXHAUSTED);
     assert_non_null(strstr(a.text, "larger than"));
