@@ -1,23 +1,21 @@
 /*
  * key.c: makes and checks API keys.
  *
- * HMAC-SHA-256 is done with contexts that have absorbed the inner and the outer pad already: a
- * check copies two prepared contexts into two scratch contexts of the thread's checker, so it
- * fetches no algorithm and allocates nothing. The tag of an id is made the same way, with scratch
- * contexts of the calling thread.
+ * A check computes one HMAC with the absorbed pads of mac.c and compares it in constant time; it
+ * allocates nothing and needs no context. Every check does the same work: an unknown id and an
+ * unknown pepper version are compared against a dummy under the newest pepper.
  *
- * Every check does the same work: an unknown id and an unknown pepper version are compared against
- * a dummy under the newest pepper.
+ * The order in key_parse goes from cheap to dear: form, checksum, tag. A stranger's flood of
+ * made-up keys therefore ends here, without a look-up.
  */
 #include "auth/key.h"
 
 #include <openssl/crypto.h>
-#include <openssl/evp.h>
-#include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "auth/base62.h"
+#include "auth/mac.h"
 
 #define PREFIX     "maas_live_"
 #define PREFIX_LEN (sizeof(PREFIX) - 1)
@@ -29,16 +27,9 @@
 _Static_assert(PREFIX_LEN + KEY_ID_LEN + TAG_LEN + 1 + SECRET_LEN + BASE62_CRC == KEY_TEXT_LEN,
                "key form");
 
-struct mac_key { /* a secret, absorbed */
-    EVP_MD_CTX *inner, *outer;
-};
-
-struct scratch {
-    EVP_MD_CTX *a, *b;
-};
+_Static_assert(KEY_MAC_LEN == MAC_LEN, "the stored MAC is a whole one");
 
 struct key_ring {
-    EVP_MD *sha256;
     struct mac_key id_key;
     struct mac_key peppers[KEY_PEPPERS_MAX];
     uint16_t versions[KEY_PEPPERS_MAX];
@@ -47,85 +38,7 @@ struct key_ring {
 
 struct key_checker {
     const struct key_ring *ring;
-    struct scratch scratch;
 };
-
-/* ---- HMAC */
-
-static bool scratch_init(struct scratch *s)
-{
-    s->a = EVP_MD_CTX_new();
-    s->b = EVP_MD_CTX_new();
-    return s->a && s->b;
-}
-
-static void scratch_release(struct scratch *s)
-{
-    EVP_MD_CTX_free(s->a);
-    EVP_MD_CTX_free(s->b);
-}
-
-static bool absorb(EVP_MD_CTX **out, EVP_MD *md, const uint8_t secret[32], uint8_t pad)
-{
-    uint8_t block[BLOCK];
-    memset(block, pad, sizeof(block));
-    for (size_t i = 0; i < 32; i++)
-        block[i] ^= secret[i];
-    *out = EVP_MD_CTX_new();
-    bool good =
-        *out && EVP_DigestInit_ex(*out, md, NULL) == 1 && EVP_DigestUpdate(*out, block, BLOCK) == 1;
-    OPENSSL_cleanse(block, sizeof(block));
-    return good;
-}
-
-static bool mac_key_init(struct mac_key *key, EVP_MD *md, const uint8_t secret[32])
-{
-    return absorb(&key->inner, md, secret, 0x36) && absorb(&key->outer, md, secret, 0x5c);
-}
-
-static void mac_key_release(struct mac_key *key)
-{
-    EVP_MD_CTX_free(key->inner); /* frees wipe the state */
-    EVP_MD_CTX_free(key->outer);
-}
-
-static void mac(const struct mac_key *key, struct scratch *s, struct str text,
-                uint8_t out[KEY_MAC_LEN])
-{
-    CHECK(EVP_MD_CTX_copy_ex(s->a, key->inner) == 1 &&
-          EVP_DigestUpdate(s->a, text.data, text.len) == 1 &&
-          EVP_DigestFinal_ex(s->a, out, NULL) == 1);
-    CHECK(EVP_MD_CTX_copy_ex(s->b, key->outer) == 1 &&
-          EVP_DigestUpdate(s->b, out, KEY_MAC_LEN) == 1 &&
-          EVP_DigestFinal_ex(s->b, out, NULL) == 1);
-}
-
-/* ---- the scratch of a thread that parses; freed at the thread's end */
-
-static pthread_key_t scratch_key;
-static pthread_once_t scratch_once = PTHREAD_ONCE_INIT;
-
-static void scratch_drop(void *p)
-{
-    scratch_release(p);
-    free(p);
-}
-
-static void scratch_key_init(void)
-{
-    CHECK(pthread_key_create(&scratch_key, scratch_drop) == 0);
-}
-
-static struct scratch *thread_scratch(void)
-{
-    static __thread struct scratch *mine;
-    if (mine)
-        return mine;
-    pthread_once(&scratch_once, scratch_key_init);
-    mine = calloc(1, sizeof(*mine));
-    CHECK(mine && scratch_init(mine) && pthread_setspecific(scratch_key, mine) == 0);
-    return mine;
-}
 
 /* ---- the ring */
 
@@ -133,26 +46,8 @@ void key_ring_free(struct key_ring *ring)
 {
     if (!ring)
         return;
-    mac_key_release(&ring->id_key);
-    for (size_t i = 0; i < ring->pepper_count; i++)
-        mac_key_release(&ring->peppers[i]);
-    EVP_MD_free(ring->sha256);
+    OPENSSL_cleanse(ring, sizeof(*ring));
     free(ring);
-}
-
-static bool ring_fill(struct key_ring *ring, const uint8_t id_key[32],
-                      const struct key_pepper *peppers, size_t count)
-{
-    ring->sha256 = EVP_MD_fetch(NULL, "SHA256", NULL);
-    if (!ring->sha256 || !mac_key_init(&ring->id_key, ring->sha256, id_key))
-        return false;
-    for (size_t i = 0; i < count; i++) {
-        ring->pepper_count = i + 1;
-        ring->versions[i] = peppers[i].version;
-        if (!mac_key_init(&ring->peppers[i], ring->sha256, peppers[i].secret))
-            return false;
-    }
-    return true;
 }
 
 maas_status key_ring_new(const uint8_t id_key[32], const struct key_pepper *peppers,
@@ -167,10 +62,14 @@ maas_status key_ring_new(const uint8_t id_key[32], const struct key_pepper *pepp
                 return fail(error, MAAS_E_INVALID, "peppers: version %u stands twice or is 0",
                             peppers[i].version);
     struct key_ring *ring = calloc(1, sizeof(*ring));
-    if (!ring || !ring_fill(ring, id_key, peppers, pepper_count)) {
-        key_ring_free(ring);
-        return fail(error, MAAS_E_INTERNAL, "cannot prepare SHA-256");
+    if (!ring)
+        return fail(error, MAAS_E_EXHAUSTED, "no memory for the key ring");
+    mac_key_init(&ring->id_key, id_key);
+    for (size_t i = 0; i < pepper_count; i++) {
+        ring->versions[i] = peppers[i].version;
+        mac_key_init(&ring->peppers[i], peppers[i].secret);
     }
+    ring->pepper_count = pepper_count;
     *out = ring;
     return MAAS_OK;
 }
@@ -197,26 +96,41 @@ static struct str next_line(struct str *text)
     return line;
 }
 
+/* The first line is the key; behind it only empty lines may stand. */
+static maas_status read_id_key(struct str text, uint8_t out[32], maas_error *error)
+{
+    bool good = hex_decode(next_line(&text), out, 32);
+    while (good && text.len)
+        good = next_line(&text).len == 0;
+    return good ? MAAS_OK : fail(error, MAAS_E_INVALID, "id key: 64 hex digits are needed");
+}
+
+static maas_status read_peppers(struct str text, struct key_pepper list[KEY_PEPPERS_MAX],
+                                size_t *out_count, maas_error *error)
+{
+    size_t count = 0;
+    for (unsigned number = 1; text.len; number++) {
+        struct str line = next_line(&text);
+        if (line.len == 0 || line.data[0] == '#')
+            continue;
+        if (count == KEY_PEPPERS_MAX)
+            return fail(error, MAAS_E_INVALID, "peppers: more than %d", KEY_PEPPERS_MAX);
+        if (!pepper_line(line, &list[count++]))
+            return fail(error, MAAS_E_INVALID, "peppers: line %u is not `version hex64`", number);
+    }
+    *out_count = count;
+    return MAAS_OK;
+}
+
 maas_status key_ring_from_text(struct str id_key, struct str peppers, struct key_ring **out,
                                maas_error *error)
 {
     struct key_pepper list[KEY_PEPPERS_MAX];
     uint8_t id_secret[32];
     size_t count = 0;
-    unsigned number = 0;
-    maas_status status = MAAS_OK;
-    if (!hex_decode(next_line(&id_key), id_secret, sizeof(id_secret)))
-        return fail(error, MAAS_E_INVALID, "id key: 64 hex digits are needed");
-    while (peppers.len && !status) {
-        struct str line = next_line(&peppers);
-        number++;
-        if (line.len == 0 || line.data[0] == '#')
-            continue;
-        if (count == KEY_PEPPERS_MAX)
-            status = fail(error, MAAS_E_INVALID, "peppers: more than %d", KEY_PEPPERS_MAX);
-        else if (!pepper_line(line, &list[count++]))
-            status = fail(error, MAAS_E_INVALID, "peppers: line %u is not `version hex64`", number);
-    }
+    maas_status status = read_id_key(id_key, id_secret, error);
+    if (!status)
+        status = read_peppers(peppers, list, &count, error);
     if (!status)
         status = key_ring_new(id_secret, list, count, out, error);
     OPENSSL_cleanse(list, sizeof(list));
@@ -228,9 +142,12 @@ maas_status key_ring_from_text(struct str id_key, struct str peppers, struct key
 
 static void tag_of(const struct key_ring *ring, const char id[KEY_ID_LEN], char out[TAG_LEN])
 {
-    uint8_t full[KEY_MAC_LEN];
-    mac(&ring->id_key, thread_scratch(), (struct str){ id, KEY_ID_LEN }, full);
-    base62_encode(full, 8, out, TAG_LEN);
+    uint8_t full[MAC_LEN];
+    uint64_t number = 0;
+    mac_make(&ring->id_key, (struct str){ id, KEY_ID_LEN }, full);
+    for (size_t i = 0; i < 8; i++)
+        number = number << 8 | full[i];
+    base62_encode(number, out, TAG_LEN);
 }
 
 static bool has_form(struct str text)
@@ -262,16 +179,13 @@ enum key_form key_parse(const struct key_ring *ring, struct str text, char out_i
 struct key_checker *key_checker_new(const struct key_ring *ring)
 {
     struct key_checker *c = calloc(1, sizeof(*c));
-    CHECK(c && scratch_init(&c->scratch));
+    CHECK(c);
     c->ring = ring;
     return c;
 }
 
 void key_checker_free(struct key_checker *c)
 {
-    if (!c)
-        return;
-    scratch_release(&c->scratch);
     free(c);
 }
 
@@ -288,7 +202,7 @@ bool key_verify(struct key_checker *c, struct str text, uint16_t pepper_version,
             which = i;
             known = true;
         }
-    mac(&ring->peppers[which], &c->scratch, text, made);
+    mac_make(&ring->peppers[which], text, made);
     bool equal = CRYPTO_memcmp(made, stored ? stored : dummy, KEY_MAC_LEN) == 0;
     OPENSSL_cleanse(made, sizeof(made));
     return equal & known & (stored != NULL);
@@ -312,6 +226,5 @@ void key_make(const struct key_ring *ring, struct key_new *out)
     base62_crc((struct str){ out->text, CRC_AT }, out->text + CRC_AT);
     out->text[KEY_TEXT_LEN] = '\0';
     out->pepper_version = ring->versions[newest];
-    mac(&ring->peppers[newest], thread_scratch(), (struct str){ out->text, KEY_TEXT_LEN },
-        out->mac);
+    mac_make(&ring->peppers[newest], (struct str){ out->text, KEY_TEXT_LEN }, out->mac);
 }

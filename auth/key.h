@@ -4,12 +4,13 @@
  *     maas_live_<8 base62 id><4 base62 tag>_<43 base62 secret><6 base62 crc>      72 characters
  *
  * id      public; what the database and the logs know
- * tag     truncated HMAC-SHA-256 of the id under the id key: a forged id is refused without a
- * look-up secret  256 random bits crc     CRC-32 (IEEE) of all characters before it: a typing error
- * is refused at once
+ * tag     truncated HMAC-SHA-256 of the id under the id key: refuses a forged id without a look-up
+ * secret  256 random bits
+ * crc     CRC-32 (IEEE) of all characters before it: refuses a typing error at once
  *
  * Stored is HMAC-SHA-256(pepper[version], whole key). Pepper and id key live outside the database.
- * [any] All functions are pure but key_make; struct key_ring is read-only after key_ring_init.
+ * [any] All functions are pure but key_make (the kernel's random bytes); a ring and a checker never
+ * change after they are made.
  */
 #ifndef MAAS_AUTH_KEY_H
 #define MAAS_AUTH_KEY_H
@@ -21,7 +22,7 @@
 #define KEY_MAC_LEN     32
 #define KEY_PEPPERS_MAX 4
 
-struct key_ring; /* the id key and the peppers by version, with fetched algorithms */
+struct key_ring; /* the id key and the peppers by version, absorbed */
 
 struct key_pepper {
     uint16_t version; /* 1..65535 */
@@ -40,10 +41,12 @@ enum key_form {
     KEY_FORGED,    /* right checksum, the tag is not ours */
 };
 
-/* Checks form, checksum and tag; on KEY_OK id holds the 8 characters. About 200 ns. */
+/* Checks form, checksum and tag; on KEY_OK id holds the 8 characters. About 300 ns,
+ * nothing allocated. */
 enum key_form key_parse(const struct key_ring *ring, struct str text, char out_id[KEY_ID_LEN]);
 
-/* A per-thread worker for MACs (holds OpenSSL contexts, so that a check allocates nothing). */
+/* The right to check keys against a ring, which must outlive it. [any] key_verify allocates nothing
+ * and changes nothing. */
 struct key_checker;
 struct key_checker *key_checker_new(const struct key_ring *ring);
 void key_checker_free(struct key_checker *c);

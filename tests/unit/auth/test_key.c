@@ -1,4 +1,5 @@
 /* API keys: what is accepted, and that nothing else is. */
+#include "auth/base62.h"
 #include "auth/key.h"
 
 #include <setjmp.h>
@@ -7,6 +8,9 @@
 #include <stdint.h>
 #include <cmocka.h>
 
+#include <openssl/evp.h>
+#include <openssl/hmac.h>
+#include <stdio.h>
 #include <string.h>
 
 static struct key_ring *ring_with(const char *peppers)
@@ -131,8 +135,114 @@ static void bad_secret_files_are_named(void **state)
                          MAAS_E_INVALID);
         assert_non_null(strstr(error.text, "pepper"));
     }
+    static const char *const bad_ids[] = { "", "zz", "000102030405060708090a0b0c0d0e0f1011121314",
+                                           " 000102030405060708090a0b0c0d0e0f"
+                                           "101112131415161718191a1b1c1d1e1f",
+                                           "000102030405060708090a0b0c0d0e0f"
+                                           "101112131415161718191a1b1c1d1e1f\nmore" };
+    for (size_t i = 0; i < COUNT_OF(bad_ids); i++) {
+        maas_error error = MAAS_ERROR_INIT;
+        assert_int_equal(key_ring_from_text(str_of(bad_ids[i]), STR(P1), &ring, &error),
+                         MAAS_E_INVALID);
+        assert_non_null(strstr(error.text, "id key"));
+    }
+    assert_null(ring);
+}
+
+static void five_peppers_are_too_many_and_windows_line_ends_are_fine(void **state)
+{
+    (void)state;
+    static const char hex[] = " a0a1a2a3a4a5a6a7a8a9aaabacadaeafb0b1b2b3b4b5b6b7b8b9babbbcbdbebf";
+    struct key_ring *ring = NULL;
+    char text[512] = "";
+    size_t len = 0;
+    for (int i = 1; i <= 5; i++) {
+        len += (size_t)snprintf(text + len, sizeof(text) - len, "%d%s\r\n", i, hex);
+        if (i == 4)
+            key_ring_free(ring_with(text));
+    }
     maas_error error = MAAS_ERROR_INIT;
-    assert_int_equal(key_ring_from_text(STR("zz"), STR(P1), &ring, &error), MAAS_E_INVALID);
+    static const char id_key[] = "000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f";
+    assert_int_equal(key_ring_from_text(STR(id_key), str_of(text), &ring, &error), MAAS_E_INVALID);
+    assert_non_null(strstr(error.text, "more than 4"));
+}
+
+/* What is stored is plain HMAC-SHA-256 of the whole key: computed here by OpenSSL's own HMAC. */
+static void the_stored_mac_is_hmac_sha256_of_the_whole_key(void **state)
+{
+    (void)state;
+    struct key_ring *ring = ring_with(P1);
+    struct key_new key;
+    uint8_t pepper[32], want[KEY_MAC_LEN];
+    unsigned len = 0;
+    for (int i = 0; i < 32; i++)
+        pepper[i] = (uint8_t)(0xa0 + i);
+    for (int i = 0; i < 100; i++) {
+        key_make(ring, &key);
+        assert_non_null(HMAC(EVP_sha256(), pepper, sizeof(pepper), (const uint8_t *)key.text,
+                             KEY_TEXT_LEN, want, &len));
+        assert_memory_equal(want, key.mac, KEY_MAC_LEN);
+    }
+    key_ring_free(ring);
+}
+
+static void every_bit_of_the_stored_mac_counts(void **state)
+{
+    (void)state;
+    struct key_ring *ring = ring_with(P1);
+    struct key_checker *checker = key_checker_new(ring);
+    struct key_new key;
+    key_make(ring, &key);
+    for (size_t bit = 0; bit < 8 * KEY_MAC_LEN; bit++) {
+        key.mac[bit / 8] ^= (uint8_t)(1u << (bit % 8));
+        assert_false(key_verify(checker, text_of(&key), 1, key.mac));
+        key.mac[bit / 8] ^= (uint8_t)(1u << (bit % 8));
+    }
+    assert_true(key_verify(checker, text_of(&key), 1, key.mac));
+    key_checker_free(checker);
+    key_ring_free(ring);
+}
+
+/* A checksum that is right again after the change: only the tag stands between a stranger's id and
+ * a look-up. */
+static void a_forged_tag_with_a_right_checksum_is_refused(void **state)
+{
+    (void)state;
+    struct key_ring *ring = ring_with(P1);
+    struct key_new key;
+    char id[KEY_ID_LEN] = "untouch";
+    for (size_t at = 10; at < 22; at++) {
+        key_make(ring, &key);
+        key.text[at] = key.text[at] == 'q' ? 'Q' : 'q';
+        base62_crc((struct str){ key.text, KEY_TEXT_LEN - BASE62_CRC },
+                   key.text + KEY_TEXT_LEN - BASE62_CRC);
+        assert_int_equal(key_parse(ring, text_of(&key), id), KEY_FORGED);
+        assert_memory_equal(id, "untouch", KEY_ID_LEN);
+    }
+    key_ring_free(ring);
+}
+
+static void the_crc_is_the_published_one_at_every_length(void **state)
+{
+    (void)state;
+    static const char digits[] = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
+    char text[80], crc[BASE62_CRC];
+    for (size_t len = 0; len < sizeof(text); len++) {
+        uint32_t want = ~0u; /* bit by bit, as the standard says it */
+        for (size_t i = 0; i < len; i++) {
+            text[i] = (char)(i * 37 + len);
+            want ^= (uint8_t)text[i];
+            for (int bit = 0; bit < 8; bit++)
+                want = (want >> 1) ^ (0xedb88320u & (0u - (want & 1)));
+        }
+        base62_crc((struct str){ text, len }, crc);
+        uint32_t got = 0;
+        for (size_t i = 0; i < BASE62_CRC; i++)
+            got = got * 62 + (uint32_t)(strchr(digits, crc[i]) - digits);
+        assert_int_equal(got, (uint32_t)~want);
+    }
+    base62_crc(STR("123456789"), crc);
+    assert_memory_equal(crc, "3jZRME", BASE62_CRC); /* 0xcbf43926 */
 }
 
 int main(void)
@@ -144,6 +254,11 @@ int main(void)
         cmocka_unit_test(a_wrong_secret_an_unknown_id_and_an_unknown_pepper_are_refused),
         cmocka_unit_test(old_keys_live_on_when_a_pepper_is_added),
         cmocka_unit_test(bad_secret_files_are_named),
+        cmocka_unit_test(five_peppers_are_too_many_and_windows_line_ends_are_fine),
+        cmocka_unit_test(the_stored_mac_is_hmac_sha256_of_the_whole_key),
+        cmocka_unit_test(every_bit_of_the_stored_mac_counts),
+        cmocka_unit_test(a_forged_tag_with_a_right_checksum_is_refused),
+        cmocka_unit_test(the_crc_is_the_published_one_at_every_length),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

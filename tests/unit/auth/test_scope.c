@@ -70,12 +70,60 @@ static void tokens_hash_and_roles_have_names(void **state)
     token_make(&token);
     assert_true(token_hash(str_of(token.text), hash));
     assert_true(token_equal(hash, token.hash));
-    token.text[20] = token.text[20] == 'a' ? 'b' : 'a';
-    assert_false(token_hash(str_of(token.text), hash));
     assert_int_equal(role_parse(STR("owner")), ROLE_OWNER);
     assert_int_equal(role_parse(STR("none")), ROLE_NONE);
     assert_int_equal(role_parse(STR("root")), ROLE_NONE);
     assert_string_equal(role_name(ROLE_TENANT_ADMIN), "tenant-admin");
+}
+
+static void a_token_with_any_typing_error_or_length_is_refused(void **state)
+{
+    (void)state;
+    static const char replacements[] = "aZ0_-. \n\xff";
+    struct token_new token;
+    uint8_t hash[TOKEN_HASH_LEN];
+    token_make(&token);
+    for (size_t at = 0; at < TOKEN_TEXT_LEN; at++)
+        for (size_t r = 0; r < sizeof(replacements); r++) { /* the NUL too */
+            char text[TOKEN_TEXT_LEN];
+            memcpy(text, token.text, sizeof(text));
+            text[at] = replacements[r];
+            if (text[at] != token.text[at])
+                assert_false(token_hash((struct str){ text, sizeof(text) }, hash));
+        }
+    for (size_t len = 0; len < TOKEN_TEXT_LEN; len++)
+        assert_false(token_hash((struct str){ token.text, len }, hash));
+    assert_false(token_hash((struct str){ token.text, TOKEN_TEXT_LEN + 1 }, hash));
+    memset(hash, 0, sizeof(hash));
+    assert_false(token_equal(hash, token.hash));
+}
+
+static void the_seventeenth_scope_is_one_too_many(void **state)
+{
+    (void)state;
+    struct scope_set set;
+    maas_error error = MAAS_ERROR_INIT;
+    memset(&set, 0, sizeof(set));
+    for (int i = 0; i < SCOPE_MAX; i++)
+        assert_int_equal(scope_add(&set, STR("train"), &error), MAAS_OK);
+    assert_int_equal(scope_add(&set, STR("infer:*"), &error), MAAS_E_EXHAUSTED);
+    assert_false(scope_allows_infer(&set, STR("a")));
+}
+
+/* The cost of a hostile glob is bounded: 90 stars against the longest name end at once. */
+static void a_glob_of_stars_does_not_hang(void **state)
+{
+    (void)state;
+    char glob[SCOPE_TEXT_MAX] = "infer:", name[64];
+    memset(name, 'a', sizeof(name));
+    for (size_t i = 6; i < sizeof(glob) - 3; i += 2)
+        memcpy(glob + i, "*a", 2);
+    glob[sizeof(glob) - 2] = 'b';
+    glob[sizeof(glob) - 1] = '\0';
+    struct scope_set set = set_of(glob, NULL);
+    uint64_t start = clock_mono_ns();
+    assert_false(scope_allows_infer(&set, (struct str){ name, sizeof(name) }));
+    assert_true(clock_mono_ns() - start < 100000000);
 }
 
 int main(void)
@@ -85,6 +133,9 @@ int main(void)
         cmocka_unit_test(a_glob_allows_what_it_matches_and_nothing_else),
         cmocka_unit_test(unknown_scopes_are_refused_by_name),
         cmocka_unit_test(tokens_hash_and_roles_have_names),
+        cmocka_unit_test(a_token_with_any_typing_error_or_length_is_refused),
+        cmocka_unit_test(the_seventeenth_scope_is_one_too_many),
+        cmocka_unit_test(a_glob_of_stars_does_not_hang),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
