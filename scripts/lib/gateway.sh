@@ -97,7 +97,7 @@ gateway_start() { # CHANGED(0|1)
     fi
     gateway_stop
     for port in "$PORT" "$ADMIN_PORT"; do
-        port_free "$port" || fail "port $port is taken by another program" \
+        port_free "$port" || LOG_FILE=/dev/null fail "port $port is taken by another program" \
             "stop that program, or choose others: scripts/up --port 9443 --admin-port 9444"
     done
     LOG_FILE=$LOGS/gateway.log

@@ -58,15 +58,13 @@ stop_named() { # NAME WORD SIGNAL SECONDS; true when something was stopped
 
 # pids_with PROGRAM ARGUMENT: processes whose program has that base name and that exact argument.
 pids_with() {
-    local dir pid
+    local dir word
     local -a words
     for dir in /proc/[0-9]*; do
-        pid=${dir#/proc/}
-        mapfile -d '' -t words 2>/dev/null <"$dir/cmdline" || continue
-        [ "${words[0]##*/}" = "$1" ] || continue
-        local word
+        { mapfile -d '' -t words <"$dir/cmdline"; } 2>/dev/null || continue
+        [ "${#words[@]}" -gt 0 ] && [ "${words[0]##*/}" = "$1" ] || continue # kernel threads have no words
         for word in "${words[@]:1}"; do
-            [ "$word" != "$2" ] || { echo "$pid"; break; }
+            [ "$word" != "$2" ] || { echo "${dir#/proc/}"; break; }
         done
-    done 2>/dev/null
+    done
 }
