@@ -149,7 +149,7 @@ maas_status engine_plugin_load(const char *path, const uint8_t *sha256, struct e
                                maas_error *error)
 {
     char file[64];
-    int fd;
+    int fd = -1;
     const maas_plugin *theirs = NULL;
     maas_host host;
     maas_status status = seal_copy(path, sha256, &fd, error);
