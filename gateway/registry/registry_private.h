@@ -82,7 +82,7 @@ struct registry {
     struct registry_counts gone; /* of views that were freed */
     void (*on_snapshot)(void *arg, struct snapshot *s);
     void *on_snapshot_arg;
-    char reason[200]; /* of the last failure */
+    char reason[sizeof((maas_error *)0)->text]; /* of the last failure */
     /* [control] the thread's own */
     struct sql *sql, *loader;
     uint64_t listening; /* sql_connects() of the connection that listens */

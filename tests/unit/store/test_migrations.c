@@ -322,6 +322,12 @@ static void the_audit_chain_shows_a_changed_row(void **state)
     pg_private_run(server, "ALTER TABLE maas.audit_log DISABLE TRIGGER append_only;"
                            "UPDATE maas.audit_log SET after = '{\"a\": 2}' WHERE seq = 3;");
     assert_answer_of(admin, "SELECT audit_verify()", "3");
+    /* A forger who makes the row and the link after it agree shows one row later: a digest covers
+     * the link, so all that follow would have to be forged. */
+    pg_private_run(server, "UPDATE maas.audit_log a SET hash = maas.audit_hash(a) WHERE seq = 3;"
+                           "UPDATE maas.audit_log SET prev_hash = "
+                           "(SELECT hash FROM maas.audit_log WHERE seq = 3) WHERE seq = 4;");
+    assert_answer_of(admin, "SELECT audit_verify()", "4");
     pg_private_run(server, "DELETE FROM maas.audit_log WHERE seq = 3;"
                            "ALTER TABLE maas.audit_log ENABLE TRIGGER append_only;");
     assert_answer_of(admin, "SELECT audit_verify()", "4");
