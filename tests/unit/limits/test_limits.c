@@ -173,6 +173,58 @@ static void refills_of_one_turn_go_out_as_one_call(void **state)
     assert_int_equal(gate_counts(&gate).refills, 64);
 }
 
+/* Has tokens leased for `count` requests, all but one of which leave before they spend theirs;
+ * Redis answers 60 ms late. Returns a time before the call. */
+static uint64_t lease_and_leave(struct bucket *b, size_t count)
+{
+    static struct ask asks[16];
+    uint64_t sent_ns = clock_mono_ns();
+    for (size_t i = 0; i < count; i++)
+        ask_start(&asks[i], &gate, &b, 1, 1);
+    redis_private_freeze(&server);
+    loop_for(loop, 60); /* the call has left, for all of them */
+    for (size_t i = 1; i < count; i++)
+        limits_cancel(gate.port, &asks[i].waiter);
+    redis_private_thaw(&server);
+    assert_true(loop_until(loop, 1000, ask_is_answered, &asks[0]));
+    assert_int_equal(asks[0].verdict.outcome, LIMITS_YES);
+    return sent_ns;
+}
+
+static int outcome_at(struct bucket *const *buckets, size_t count, uint64_t now_ns)
+{
+    struct limits_verdict verdict;
+    limits_try(gate.port, buckets, count, 1, now_ns, &verdict);
+    return verdict.outcome;
+}
+
+static void a_lease_ages_from_before_its_call_was_sent(void **state)
+{
+    (void)state;
+    const uint64_t t_ns = 1000000000; /* min(1 s, b/10r) */
+    struct bucket *b = gate_bucket(&gate, 100, 60000, 100, false);
+    uint64_t sent_ns = lease_and_leave(b, 8);
+    assert_int_equal(outcome_at(&b, 1, sent_ns + 900000000), LIMITS_YES);
+    assert_int_not_equal(outcome_at(&b, 1, sent_ns + t_ns), LIMITS_YES);
+    assert_int_equal(outcome_at(&b, 1, sent_ns + t_ns - 10000000), LIMITS_YES); /* time is given */
+    bucket_unref(b);
+}
+
+static void what_some_limits_gave_is_given_back_when_another_has_none(void **state)
+{
+    (void)state;
+    struct bucket *b = gate_bucket(&gate, 100, 60000, 100, false);
+    struct bucket *twice[] = { b, b }; /* the look sees a token for each, the taking does not */
+    (void)lease_and_leave(b, 8);
+    uint64_t now_ns = clock_mono_ns(), in_hand = 0;
+    while (outcome_at(twice, 2, now_ns) == LIMITS_YES)
+        in_hand += 2;
+    assert_int_equal(in_hand, 6); /* of seven */
+    assert_int_equal(outcome_at(&b, 1, now_ns), LIMITS_YES);
+    assert_int_not_equal(outcome_at(&b, 1, now_ns), LIMITS_YES);
+    bucket_unref(b);
+}
+
 static void a_cancelled_waiter_hears_nothing(void **state)
 {
     (void)state;
@@ -316,6 +368,8 @@ int main(void)
         TEST(refusals_are_answered_without_redis),
         TEST(a_crowd_that_waits_shares_one_call),
         TEST(refills_of_one_turn_go_out_as_one_call),
+        TEST(a_lease_ages_from_before_its_call_was_sent),
+        TEST(what_some_limits_gave_is_given_back_when_another_has_none),
         TEST(a_cancelled_waiter_hears_nothing),
         TEST(closing_a_port_answers_those_who_wait),
         TEST(without_limits_everything_passes),
