@@ -100,3 +100,15 @@ void *arena_alloc(struct arena *arena, size_t bytes, size_t align)
     arena->current = chunk;
     return chunk_take(chunk, bytes, align);
 }
+
+bool arena_text(struct arena *arena, maas_str *text)
+{
+    char *copy = text->len < arena->max ? arena_alloc(arena, text->len + 1, 1) : NULL;
+    if (!copy)
+        return false;
+    if (text->len)
+        memcpy(copy, text->data, text->len);
+    copy[text->len] = '\0';
+    text->data = copy;
+    return true;
+}

@@ -13,12 +13,14 @@
 struct engine_plugin; /* a loaded .so, normalised once at the border */
 struct engine_model;  /* a loaded model with its signature */
 
-/* Copies the file into a sealed memfd, checks sha256 there when given (32 bytes), loads from there.
- * Never unloaded again. [control] */
+/* Copies the file into a sealed memfd, checks sha256 there when given (32 bytes), loads from there,
+ * init. Never unloaded again; keeps one descriptor open. [control] */
 maas_status MUST_USE engine_plugin_load(const char *path, const uint8_t *sha256,
                                         struct engine_plugin **out, maas_error *error);
 const maas_plugin *
 engine_plugin_table(const struct engine_plugin *plugin); /* normalised: every member is there */
+/* deinit, at the end of the process or when no model of it is left; its code stays mapped. */
+void engine_plugin_retire(struct engine_plugin *plugin);
 
 struct engine_option {
     struct str name, value;
@@ -29,7 +31,10 @@ maas_status MUST_USE engine_model_load(struct engine_plugin *plugin, const char 
                                        const struct engine_option *options, size_t option_count,
                                        struct engine_model **out, maas_error *error);
 void engine_model_unload(struct engine_model *model); /* no job may be running */
-const maas_signature *engine_signature(const struct engine_model *model);
+const maas_signature *engine_signature(const struct engine_model *model); /* texts end with NUL */
+/* How often the plugin broke the contract with this model (done twice, outputs unlike the
+ * signature, freed what it did not get). [any] */
+uint64_t engine_model_misbehaved(const struct engine_model *model);
 
 /*
  * A job: inputs in, outputs copied by emit into the job's arena, done exactly once. Reused between
@@ -48,19 +53,20 @@ struct engine_request { /* filled by the codec; memory from engine_job_alloc; bo
     uint32_t rows;
     maas_named *inputs; /* any order; matched to the signature by name */
     uint32_t input_count;
-    struct engine_option *params;
+    struct engine_option *params; /* checked against the signature's params */
     uint32_t param_count;
-    uint64_t deadline_ns;
+    uint64_t deadline_ns; /* clock_mono_ns; 0: none */
     struct str trace_id;
     bool (*cancelled)(void *arg); /* wait-free; may be NULL */
     void *cancelled_arg;
 };
 
 /*
- * Checks inputs against the signature (MAAS_E_INVALID; *out_param names the input), validates,
- * infers and waits for done. On MAAS_OK the outputs are at engine_job_outputs, checked against the
- * signature too (a plugin that emits otherwise gives MAAS_E_INTERNAL). out_param may point into the
- * job.
+ * Checks inputs against the signature (MAAS_E_INVALID; *out_param names the input), waits while
+ * max_concurrency calls run, validates, infers and waits for done (for ever: a plugin that never
+ * calls it can only be ended with its process). On MAAS_OK the outputs are at engine_job_outputs,
+ * in the order of the signature and checked against it (a plugin that emits otherwise gives
+ * MAAS_E_INTERNAL). out_param may point into the job.
  */
 maas_status MUST_USE engine_infer(struct engine_model *model, struct engine_job *job,
                                   const struct engine_request *request, struct str *out_param,

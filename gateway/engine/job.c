@@ -1,270 +1,20 @@
 /*
- * job.c: a job's memory and the host's functions, as plugins call them.
+ * job.c: the life of a request inside the engine.
  *
- * The request a plugin sees is the first member of its job, so emit and done find the job without a
- * table. emit and done take the job's lock, because they may come from any thread; on the usual
- * synchronous way it is free. host->alloc serves from the arena of the job that runs on the calling
- * thread, else from the heap; a word before each block says which, so free needs no search.
+ *     FREE -> RUNNING (job_begin) -> ENDED (done, or infer returned an error) -> FREE (later reuse)
+ *
+ * The plugin holds a slot's request; emit and done find the slot without a table and take the job's
+ * lock, because they may come from any thread (on the usual synchronous way it is free). The states
+ * are moved by one function. done twice, emit after done and outputs unlike the signature are the
+ * plugin's misbehaviour: logged, counted, and never another request's trouble, because a job goes
+ * round its slots. A plugin that never calls done keeps its job waiting; the gateway answers at the
+ * deadline and ends the process, which is the only sure way to stop foreign code.
  */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
-#include "base/log.h"
 #include "engine/internal.h"
-
-__thread struct engine_job *current_job;
-
-/* ---- tensors */
-
-size_t dtype_bytes(maas_dtype dtype)
-{
-    if (dtype.lanes != 1)
-        return 0;
-    if (dtype.code == MAAS_HANDLE)
-        return dtype.bits == 128 ? sizeof(maas_str) : 0;
-    if (dtype.code == MAAS_BOOL)
-        return dtype.bits == 8 ? 1 : 0;
-    if (dtype.code == MAAS_BFLOAT)
-        return dtype.bits == 16 ? 2 : 0;
-    bool real = dtype.code == MAAS_FLOAT;
-    if (dtype.code > MAAS_FLOAT || (real && dtype.bits < 16))
-        return 0;
-    return dtype.bits == 8 || dtype.bits == 16 || dtype.bits == 32 || dtype.bits == 64
-               ? dtype.bits / 8u
-               : 0;
-}
-
-bool dtype_eq(maas_dtype a, maas_dtype b)
-{
-    return a.code == b.code && a.bits == b.bits && a.lanes == b.lanes;
-}
-
-const char *dtype_name(maas_dtype dtype)
-{
-    static const struct {
-        maas_dtype dtype;
-        const char *name;
-    } names[] = {
-        { { MAAS_BOOL, 8, 1 }, "BOOL" },    { { MAAS_UINT, 8, 1 }, "UINT8" },
-        { { MAAS_UINT, 16, 1 }, "UINT16" }, { { MAAS_UINT, 32, 1 }, "UINT32" },
-        { { MAAS_UINT, 64, 1 }, "UINT64" }, { { MAAS_INT, 8, 1 }, "INT8" },
-        { { MAAS_INT, 16, 1 }, "INT16" },   { { MAAS_INT, 32, 1 }, "INT32" },
-        { { MAAS_INT, 64, 1 }, "INT64" },   { { MAAS_FLOAT, 16, 1 }, "FP16" },
-        { { MAAS_FLOAT, 32, 1 }, "FP32" },  { { MAAS_FLOAT, 64, 1 }, "FP64" },
-        { { MAAS_BFLOAT, 16, 1 }, "BF16" }, { { MAAS_HANDLE, 128, 1 }, "BYTES" },
-    };
-    for (size_t i = 0; i < COUNT_OF(names); i++)
-        if (dtype_eq(names[i].dtype, dtype))
-            return names[i].name;
-    return "?";
-}
-
-bool tensor_count(const maas_tensor *t, size_t *out)
-{
-    size_t count = 1;
-    for (int32_t i = 0; i < t->ndim; i++)
-        if (t->shape[i] < 0 || __builtin_mul_overflow(count, (size_t)t->shape[i], &count))
-            return false;
-    *out = count;
-    return count <= SIZE_MAX / 16;
-}
-
-static bool copy_strings(struct arena *arena, maas_str *strings, size_t count)
-{
-    for (size_t i = 0; i < count; i++) {
-        char *copy = arena_alloc(arena, strings[i].len + 1, 8);
-        if (!copy)
-            return false;
-        if (strings[i].len)
-            memcpy(copy, strings[i].data, strings[i].len);
-        copy[strings[i].len] = '\0';
-        strings[i].data = copy;
-    }
-    return true;
-}
-
-maas_status copy_tensor(struct arena *arena, const maas_named *from, maas_named *to)
-{
-    const maas_tensor *t = &from->tensor;
-    size_t count, bytes = dtype_bytes(t->dtype);
-    if (t->ndim < 0 || t->ndim > 8 || bytes == 0 || !tensor_count(t, &count) || (count && !t->data))
-        return MAAS_E_INVALID;
-    *to = *from;
-    to->tensor.data = arena_alloc(arena, count * bytes + 1, 64);
-    to->tensor.shape = arena_alloc(arena, ((size_t)t->ndim + 1) * sizeof(int64_t), 8);
-    if (!to->tensor.data || !to->tensor.shape || !copy_strings(arena, &to->name, 1))
-        return MAAS_E_EXHAUSTED;
-    if (count)
-        memcpy(to->tensor.data, t->data, count * bytes);
-    memcpy(to->tensor.shape, t->shape, (size_t)t->ndim * sizeof(int64_t));
-    if (t->dtype.code == MAAS_HANDLE && !copy_strings(arena, to->tensor.data, count))
-        return MAAS_E_EXHAUSTED;
-    return MAAS_OK;
-}
-
-/* ---- the host's functions */
-
-static struct engine_job *job_of(const maas_request *request)
-{
-    union {
-        const maas_request *request;
-        struct engine_job *job;
-    } back = { .request = request }; /* the request is the job's first member */
-    return back.job;
-}
-
-static void host_log(const maas_host *host, int32_t level, const char *text)
-{
-    enum log_level to = level <= MAAS_LOG_DEBUG  ? LOG_DEBUG
-                        : level == MAAS_LOG_INFO ? LOG_INFO
-                                                 : LOG_WARN;
-    (void)host;
-    LOG(to, level == MAAS_LOG_PLUGIN_MISBEHAVING ? "plugin.misbehaves" : "plugin.says",
-        F_STR("text", text));
-}
-
-static uint64_t host_now_ns(const maas_host *host)
-{
-    (void)host;
-    return clock_mono_ns();
-}
-
-struct block_head {
-    void *heap; /* to be freed; NULL: the arena's */
-    uint64_t magic;
-};
-#define BLOCK_MAGIC 0x6d616173626c6f63u
-
-static void *host_alloc(const maas_host *host, size_t bytes, size_t align)
-{
-    (void)host;
-    if (align < sizeof(struct block_head))
-        align = sizeof(struct block_head);
-    if ((align & (align - 1)) || align > 4096 || bytes > SIZE_MAX / 2)
-        return NULL;
-    char *base = current_job ? arena_alloc(current_job->arena, bytes + align, align)
-                             : aligned_alloc(align, (bytes + 2 * align - 1) & ~(align - 1));
-    if (!base)
-        return NULL;
-    struct block_head *head = (struct block_head *)(void *)(base + align) - 1;
-    *head = (struct block_head){ current_job ? NULL : base, BLOCK_MAGIC };
-    return base + align;
-}
-
-static void host_free(const maas_host *host, void *memory)
-{
-    if (!memory)
-        return;
-    struct block_head *head = (struct block_head *)memory - 1;
-    if (head->magic != BLOCK_MAGIC) {
-        host_log(host, MAAS_LOG_PLUGIN_MISBEHAVING, "freed memory that the host did not give");
-        return;
-    }
-    free(head->heap);
-}
-
-static void host_metric(const maas_host *host, int32_t kind, const char *name, double value)
-{
-    (void)host;
-    LOG(LOG_DEBUG, "plugin.metric", F_INT("kind", kind), F_STR("name", name),
-        F_DOUBLE("value", value));
-}
-
-static int32_t host_cancelled(const maas_host *host, const maas_request *request)
-{
-    const struct engine_job *job = job_of(request);
-    (void)host;
-    if (job->cancelled && job->cancelled(job->cancelled_arg))
-        return 1;
-    return job->deadline_ns && clock_mono_ns() > job->deadline_ns;
-}
-
-static maas_status emit_scalars(struct engine_job *job, const maas_named *outputs, uint32_t count)
-{
-    for (uint32_t i = 0; i < count; i++) {
-        char name[128];
-        const maas_tensor *t = &outputs[i].tensor;
-        if (t->dtype.code != MAAS_FLOAT || t->dtype.bits != 64 ||
-            outputs[i].name.len >= sizeof(name))
-            return MAAS_E_INVALID;
-        memcpy(name, outputs[i].name.data, outputs[i].name.len);
-        name[outputs[i].name.len] = '\0';
-        job->on_scalar(job->on_scalar_arg, name, *(const double *)t->data);
-    }
-    return MAAS_OK;
-}
-
-static maas_status emit_outputs(struct engine_job *job, const maas_named *outputs, uint32_t count)
-{
-    maas_status status = MAAS_OK;
-    if (count > COUNT_OF(job->outputs) - job->output_count)
-        return MAAS_E_EXHAUSTED;
-    for (uint32_t i = 0; i < count && !status; i++)
-        status = copy_tensor(job->arena, &outputs[i], &job->outputs[job->output_count + i]);
-    if (!status)
-        job->output_count += count;
-    return status;
-}
-
-static maas_status host_emit(const maas_host *host, const maas_request *request,
-                             const maas_named *outputs, uint32_t count)
-{
-    struct engine_job *job = job_of(request);
-    maas_status status = MAAS_E_PRECONDITION;
-    pthread_mutex_lock(&job->lock);
-    if (job->open && !job->done)
-        status =
-            job->on_scalar ? emit_scalars(job, outputs, count) : emit_outputs(job, outputs, count);
-    if (status && !job->emit_status)
-        job->emit_status = status;
-    pthread_mutex_unlock(&job->lock);
-    if (status == MAAS_E_PRECONDITION)
-        host_log(host, MAAS_LOG_PLUGIN_MISBEHAVING, "emit after done");
-    return status;
-}
-
-static void host_done(const maas_host *host, const maas_request *request, maas_status status,
-                      const char *text)
-{
-    struct engine_job *job = job_of(request);
-    pthread_mutex_lock(&job->lock);
-    bool twice = !job->open || job->done;
-    if (!twice) {
-        job->done = true;
-        job->status = status;
-        snprintf(job->text, sizeof(job->text), "%s", text ? text : "");
-        pthread_cond_broadcast(&job->ended);
-    }
-    pthread_mutex_unlock(&job->lock);
-    if (twice)
-        host_log(host, MAAS_LOG_PLUGIN_MISBEHAVING, "done twice");
-}
-
-static const void *host_extension(const maas_host *host, const char *id)
-{
-    (void)host;
-    (void)id;
-    return NULL;
-}
-
-void host_init(maas_host *host)
-{
-    *host = (maas_host){ .size = sizeof(*host),
-                         .abi = MAAS_ABI,
-                         .log = host_log,
-                         .now_ns = host_now_ns,
-                         .alloc = host_alloc,
-                         .free = host_free,
-                         .metric = host_metric,
-                         .cancelled = host_cancelled,
-                         .emit = host_emit,
-                         .done = host_done,
-                         .extension = host_extension };
-}
-
-/* ---- the life of a job */
 
 maas_status engine_job_new(size_t arena_max, struct engine_job **out, maas_error *error)
 {
@@ -273,6 +23,8 @@ maas_status engine_job_new(size_t arena_max, struct engine_job **out, maas_error
         free(job);
         return fail(error, MAAS_E_EXHAUSTED, "no memory for a job");
     }
+    for (size_t i = 0; i < JOB_SLOTS; i++)
+        job->slots[i].job = job;
     pthread_mutex_init(&job->lock, NULL);
     pthread_cond_init(&job->ended, NULL);
     *out = job;
@@ -292,7 +44,8 @@ void engine_job_free(struct engine_job *job)
 void engine_job_reset(struct engine_job *job)
 {
     arena_reset(job->arena);
-    job->output_count = 0;
+    job->signature = NULL;
+    job->emitted = 0;
 }
 
 void *engine_job_alloc(struct engine_job *job, size_t bytes, size_t align)
@@ -302,31 +55,180 @@ void *engine_job_alloc(struct engine_job *job, size_t bytes, size_t align)
 
 const maas_named *engine_job_outputs(const struct engine_job *job, uint32_t *out_count)
 {
-    *out_count = job->output_count;
+    *out_count = job->signature && job->emitted ? job->signature->output_count : 0;
     return job->outputs;
 }
 
-void job_open(struct engine_job *job, struct engine_model *model)
+/* ---- states */
+
+static void slot_move(struct job_slot *slot, enum slot_state from, enum slot_state to)
 {
-    pthread_mutex_lock(&job->lock);
-    job->model = model;
-    job->open = true;
-    job->done = false;
-    job->status = job->emit_status = MAAS_OK;
-    job->output_count = 0;
-    job->text[0] = '\0';
-    pthread_mutex_unlock(&job->lock);
+    CHECK((from == SLOT_FREE && to == SLOT_RUNNING) || (from == SLOT_RUNNING && to == SLOT_ENDED) ||
+          (from == SLOT_ENDED && to == SLOT_FREE));
+    CHECK(atomic_exchange_explicit(&slot->state, (int)to, memory_order_acq_rel) == (int)from);
 }
 
-maas_status job_wait(struct engine_job *job, maas_error *error)
+static enum slot_state slot_state(const struct job_slot *slot)
 {
+    return (enum slot_state)atomic_load_explicit(&slot->state, memory_order_acquire);
+}
+
+struct job_slot *job_begin(struct engine_job *job, const maas_request *request)
+{
+    struct job_slot *slot = &job->slots[job->turn++ % JOB_SLOTS];
     pthread_mutex_lock(&job->lock);
-    while (!job->done)
-        pthread_cond_wait(&job->ended, &job->lock);
-    maas_status status = job->status ? job->status : job->emit_status;
-    job->open = false;
+    if (slot_state(slot) == SLOT_ENDED)
+        slot_move(slot, SLOT_ENDED, SLOT_FREE);
+    slot->request = *request;
+    job->emitted = 0;
+    job->status = MAAS_OK;
+    job->error.text[0] = '\0';
+    slot_move(slot, SLOT_FREE, SLOT_RUNNING);
     pthread_mutex_unlock(&job->lock);
-    return status ? fail(error, status, "%s",
-                         job->text[0] ? job->text : "the plugin ended the request with an error")
-                  : MAAS_OK;
+    return slot;
+}
+
+maas_status status_of_plugin(maas_status status)
+{
+    return status > MAAS_OK && status <= MAAS_E_UNAUTHENTICATED ? status : MAAS_E_INTERNAL;
+}
+
+maas_status job_finish(const maas_host *host, struct job_slot *slot, maas_status returned,
+                       maas_error *error)
+{
+    struct engine_job *job = slot->job;
+    pthread_mutex_lock(&job->lock);
+    if (returned && slot_state(slot) == SLOT_RUNNING)
+        slot_move(slot, SLOT_RUNNING, SLOT_ENDED);
+    else if (returned)
+        host_complain(host, "called done and then returned an error");
+    while (slot_state(slot) == SLOT_RUNNING)
+        pthread_cond_wait(&job->ended, &job->lock);
+    maas_status status = job->status;
+    if (!returned && status)
+        status = fail(error, status, "%s", job->error.text);
+    pthread_mutex_unlock(&job->lock);
+    if (!returned)
+        return status;
+    if (error) /* the plugin wrote it */
+        error->text[sizeof(error->text) - 1] = '\0';
+    return status_of_plugin(returned);
+}
+
+bool job_cancelled(const struct job_slot *slot)
+{
+    const struct engine_job *job = slot->job;
+    if (slot_state(slot) != SLOT_RUNNING)
+        return true;
+    if (job->cancelled && job->cancelled(job->cancelled_arg))
+        return true;
+    return job->deadline_ns && clock_mono_ns() > job->deadline_ns;
+}
+
+/* ---- emit and done */
+
+static maas_status take_scalar(struct engine_job *job, const maas_named *scalar, maas_error *why)
+{
+    char name[128];
+    double value;
+    const maas_tensor *t = &scalar->tensor;
+    if (t->dtype.code != MAAS_FLOAT || t->dtype.bits != 64 || !t->data || scalar->name.len == 0 ||
+        scalar->name.len >= sizeof(name))
+        return fail(why, MAAS_E_INTERNAL, "a job emits named FP64 scalars only");
+    memcpy(name, scalar->name.data, scalar->name.len);
+    name[scalar->name.len] = '\0';
+    memcpy(&value, t->data, sizeof(value));
+    if (job->on_scalar)
+        job->on_scalar(job->on_scalar_arg, name, value);
+    return MAAS_OK;
+}
+
+static maas_status take_output(struct engine_job *job, uint32_t rows, const maas_named *output,
+                               maas_error *why)
+{
+    const maas_signature *s = job->signature;
+    uint32_t port = 0;
+    while (port < s->output_count && !name_eq(s->outputs[port].name, output->name))
+        port++;
+    if (port == s->output_count)
+        return fail(why, MAAS_E_INTERNAL, "emitted an output that its signature does not have");
+    if (job->emitted & (1u << port))
+        return fail(why, MAAS_E_INTERNAL, "emitted '%s' twice", s->outputs[port].name.data);
+    if (tensor_fits(&s->outputs[port], &output->tensor, rows, why))
+        return MAAS_E_INTERNAL;
+    if (tensor_copy(job->arena, output, &job->outputs[port]))
+        return fail(why, MAAS_E_EXHAUSTED, "the outputs are larger than a request's memory");
+    job->outputs[port].name = s->outputs[port].name;
+    job->emitted |= 1u << port;
+    return MAAS_OK;
+}
+
+static maas_status take_all(struct job_slot *slot, const maas_named *outputs, uint32_t count,
+                            maas_error *why)
+{
+    struct engine_job *job = slot->job;
+    maas_status status = MAAS_OK;
+    for (uint32_t i = 0; i < count && !status; i++)
+        status = job->signature ? take_output(job, slot->request.rows, &outputs[i], why)
+                                : take_scalar(job, &outputs[i], why);
+    return status;
+}
+
+maas_status job_emit(const maas_host *host, struct job_slot *slot, const maas_named *outputs,
+                     uint32_t count)
+{
+    struct engine_job *job = slot->job;
+    maas_error why = MAAS_ERROR_INIT;
+    maas_status status;
+    pthread_mutex_lock(&job->lock);
+    bool late = slot_state(slot) != SLOT_RUNNING;
+    if (late)
+        status = fail(&why, MAAS_E_PRECONDITION, "emitted after the end of its request");
+    else if (job_cancelled(slot))
+        status = fail(&why, MAAS_E_CANCELLED, "cancelled");
+    else
+        status = take_all(slot, outputs, count, &why);
+    if (status && !late && !job->status) {
+        job->status = status;
+        job->error = why;
+    }
+    pthread_mutex_unlock(&job->lock);
+    if (late || status == MAAS_E_INTERNAL)
+        host_complain(host, why.text);
+    return status;
+}
+
+/* done(OK) without all outputs is no answer. */
+static maas_status all_emitted(const struct engine_job *job, maas_error *why)
+{
+    const maas_signature *s = job->signature;
+    for (uint32_t i = 0; s && i < s->output_count; i++)
+        if (!(job->emitted & (1u << i)))
+            return fail(why, MAAS_E_INTERNAL, "ended without emitting '%s'",
+                        s->outputs[i].name.data);
+    return MAAS_OK;
+}
+
+void job_done(const maas_host *host, struct job_slot *slot, maas_status status, const char *text)
+{
+    struct engine_job *job = slot->job;
+    maas_error why = MAAS_ERROR_INIT;
+    pthread_mutex_lock(&job->lock);
+    bool late = slot_state(slot) != SLOT_RUNNING;
+    if (late) {
+        fail(&why, MAAS_E_PRECONDITION, "called done after the end of its request");
+    } else {
+        if (!job->status && status) {
+            job->status = status_of_plugin(status);
+            fail(&job->error, status, "%s", text ? text : "the plugin gave no reason");
+        } else if (!job->status && all_emitted(job, &why)) {
+            job->status = MAAS_E_INTERNAL;
+            job->error = why;
+        }
+        slot_move(slot, SLOT_RUNNING, SLOT_ENDED);
+        pthread_cond_broadcast(&job->ended);
+    }
+    pthread_mutex_unlock(&job->lock);
+    if (why.text[0])
+        host_complain(host, why.text);
 }

@@ -10,7 +10,8 @@
 
 #include "engine/internal.h"
 
-#define VALUE_MAX 4096
+#define VALUE_MAX   4096
+#define OPTIONS_MAX 64
 
 static bool choice_has(const char *choices, struct str value)
 {
@@ -24,13 +25,17 @@ static bool choice_has(const char *choices, struct str value)
     return false;
 }
 
+/* "least..most". The dots are looked for first: strtod would take one of them for a decimal point.
+ */
 static bool range_has(const char *range, double value)
 {
-    char *end;
-    double least = strtod(range, &end);
-    if (strncmp(end, "..", 2) != 0)
-        return true;
-    return value >= least && value <= strtod(end + 2, NULL);
+    char least[32];
+    const char *dots = strstr(range, "..");
+    if (!dots || (size_t)(dots - range) >= sizeof(least))
+        return false;
+    memcpy(least, range, (size_t)(dots - range));
+    least[dots - range] = '\0';
+    return value >= strtod(least, NULL) && value <= strtod(dots + 2, NULL);
 }
 
 static bool parse_value(const maas_option_decl *decl, const char *text, maas_option *option)
@@ -56,6 +61,28 @@ static bool parse_value(const maas_option_decl *decl, const char *text, maas_opt
     return false;
 }
 
+static bool declared_well(const maas_option_decl *decl)
+{
+    maas_option option;
+    return decl->size >= sizeof(*decl) && decl->name && *decl->name &&
+           decl->kind >= MAAS_OPTION_INT && decl->kind <= MAAS_OPTION_TEXT &&
+           (!decl->fallback || parse_value(decl, decl->fallback, &option));
+}
+
+maas_status options_declared_well(const maas_option_decl *const *decls, maas_error *error)
+{
+    for (uint32_t n = 0; decls && decls[n]; n++) {
+        if (n == OPTIONS_MAX)
+            return fail(error, MAAS_E_INVALID, "more than %d options are declared", OPTIONS_MAX);
+        if (!declared_well(decls[n]))
+            return fail(error, MAAS_E_INVALID,
+                        "option %u has no proper size, name or kind, or its default is not one "
+                        "of its values",
+                        n);
+    }
+    return MAAS_OK;
+}
+
 static const struct engine_option *find_given(const struct engine_option *given, size_t count,
                                               const char *name)
 {
@@ -73,12 +100,12 @@ static maas_status check_names(const maas_option_decl *const *decls,
         while (decls && decls[d] && !str_eq(given[i].name, str_of(decls[d]->name)))
             d++;
         if (!decls || !decls[d])
-            return fail(error, MAAS_E_INVALID, "unknown option '%.*s'", (int)given[i].name.len,
-                        given[i].name.data);
+            return fail(error, MAAS_E_INVALID, "unknown option '%.*s'",
+                        (int)(given[i].name.len < 64 ? given[i].name.len : 64), given[i].name.data);
         if (find_given(given, i, decls[d]->name))
             return fail(error, MAAS_E_INVALID, "option '%s' is given twice", decls[d]->name);
-        if (given[i].value.len > VALUE_MAX)
-            return fail(error, MAAS_E_INVALID, "option '%s' is longer than %d bytes",
+        if (given[i].value.len > VALUE_MAX || memchr(given[i].value.data, 0, given[i].value.len))
+            return fail(error, MAAS_E_INVALID, "option '%s' is longer than %d bytes or holds a NUL",
                         decls[d]->name, VALUE_MAX);
     }
     return MAAS_OK;
@@ -91,11 +118,10 @@ static maas_status fill(struct arena *arena, const maas_option_decl *decl,
     if (!given && !decl->fallback)
         return fail(error, MAAS_E_INVALID, "option '%s' is required: %s", decl->name,
                     decl->help ? decl->help : "");
-    char *text = arena_alloc(arena, value.len + 1, 8);
-    if (!text)
+    maas_str copy = { value.data, value.len };
+    if (!arena_text(arena, &copy))
         return fail(error, MAAS_E_EXHAUSTED, "no memory for options");
-    memcpy(text, value.data, value.len);
-    text[value.len] = '\0';
+    const char *text = copy.data;
     *option = (maas_option){ .name = { decl->name, strlen(decl->name) },
                              .kind = decl->kind,
                              .given = given != NULL };
@@ -106,7 +132,7 @@ static maas_status fill(struct arena *arena, const maas_option_decl *decl,
 }
 
 maas_status options_parse(struct arena *arena, const maas_option_decl *const *decls,
-                          const struct engine_option *given, size_t count, maas_option **out,
+                          const struct engine_option *given, size_t count, const maas_option **out,
                           uint32_t *out_count, maas_error *error)
 {
     uint32_t n = 0;

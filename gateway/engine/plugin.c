@@ -4,6 +4,9 @@
  * either side knows, and missing optional members become stubs: past this file nothing in the
  * gateway knows of ABI history. A plugin is never unloaded: the process' end is the unload.
  *
+ * The memfd stays open as long: the loader knows objects by name, and a second plugin loaded from
+ * the same descriptor number would be taken for the first.
+ *
  * Rejected: RTLD_DEEPBIND (sanitizers abort), RTLD_LAZY (missing symbols found in production),
  * loading by path (the file may change between the check and the load).
  */
@@ -21,6 +24,7 @@
 #include "engine/internal.h"
 
 #define PLUGIN_BYTES_MAX ((off_t)1 << 30)
+#define ID_MAX           64
 
 /* ---- stubs of optional members */
 
@@ -100,17 +104,37 @@ static maas_status seal_copy(const char *path, const uint8_t *sha256, int *out_f
 
 /* ---- the border */
 
+static maas_status take_train(struct engine_plugin *plugin, maas_error *error)
+{
+    const maas_train *theirs = plugin->table.extension(MAAS_EXT_TRAIN);
+    maas_train *t = &plugin->train;
+    if (!theirs)
+        return MAAS_OK;
+    memcpy(t, theirs, theirs->size < sizeof(*t) ? theirs->size : sizeof(*t));
+    t->size = sizeof(*t);
+    return options_declared_well(t->options, error);
+}
+
+static bool good_id(const char *id)
+{
+    size_t len = strnlen(id, ID_MAX + 1);
+    return len > 0 && len <= ID_MAX && strspn(id, "abcdefghijklmnopqrstuvwxyz0123456789._-") == len;
+}
+
+/* Their table cut or filled up to ours; past this, every function may be called. */
 static maas_status normalise(struct engine_plugin *plugin, const maas_plugin *theirs,
-                             const char *path, maas_error *error)
+                             maas_error *error)
 {
     maas_plugin *t = &plugin->table;
-    if (theirs->size < offsetof(maas_plugin, infer) || theirs->size > 65536)
-        return fail(error, MAAS_E_INVALID, "plugin '%s': its table has an impossible size", path);
+    if (theirs->abi >> 16 != MAAS_ABI_MAJOR)
+        return fail(error, MAAS_E_UNIMPLEMENTED, "its table is of ABI %u.%u", theirs->abi >> 16,
+                    theirs->abi & 0xffff);
     memcpy(t, theirs, theirs->size < sizeof(*t) ? theirs->size : sizeof(*t));
     t->size = sizeof(*t);
     if (!t->id || !t->load || !t->unload || !t->describe || !t->infer)
-        return fail(error, MAAS_E_INVALID,
-                    "plugin '%s': id, load, unload, describe or infer is missing", path);
+        return fail(error, MAAS_E_INVALID, "id, load, unload, describe or infer is missing");
+    if (!good_id(t->id))
+        return fail(error, MAAS_E_INVALID, "its id is not 1 to %d of a-z 0-9 . _ -", ID_MAX);
     t->version = t->version ? t->version : "0";
     t->title = t->title ? t->title : t->id;
     t->vendor = t->vendor ? t->vendor : "";
@@ -118,15 +142,11 @@ static maas_status normalise(struct engine_plugin *plugin, const maas_plugin *th
     t->deinit = t->deinit ? t->deinit : no_deinit;
     t->validate = t->validate ? t->validate : no_validate;
     t->extension = t->extension ? t->extension : no_extension;
-    const maas_train *train = t->extension(MAAS_EXT_TRAIN);
-    if (train)
-        memcpy(&plugin->train, train,
-               train->size < sizeof(plugin->train) ? train->size : sizeof(plugin->train));
-    return MAAS_OK;
+    maas_status status = options_declared_well(t->options, error);
+    return status ? status : take_train(plugin, error);
 }
 
-static maas_status load_table(const char *file, const char *path, const maas_plugin **out,
-                              maas_error *error)
+static maas_status find_table(const char *file, const maas_plugin **out, maas_error *error)
 {
     union {
         void *object;
@@ -134,40 +154,49 @@ static maas_status load_table(const char *file, const char *path, const maas_plu
     } symbol;
     void *handle = dlopen(file, RTLD_NOW | RTLD_LOCAL);
     if (!handle)
-        return fail(error, MAAS_E_INVALID, "plugin '%s': %s", path, dlerror());
+        return fail(error, MAAS_E_INVALID, "%s", dlerror());
     symbol.object = dlsym(handle, "maas_plugin_entry");
     if (!symbol.object)
-        return fail(error, MAAS_E_INVALID, "plugin '%s' does not export maas_plugin_entry", path);
+        return fail(error, MAAS_E_INVALID, "it does not export maas_plugin_entry");
     *out = symbol.entry(MAAS_ABI);
-    if (!*out)
-        return fail(error, MAAS_E_UNIMPLEMENTED, "plugin '%s' does not speak ABI %u.%u", path,
-                    MAAS_ABI_MAJOR, MAAS_ABI_MINOR);
-    return MAAS_OK;
+    return *out ? MAAS_OK
+                : fail(error, MAAS_E_UNIMPLEMENTED, "it does not speak ABI %u.%u", MAAS_ABI_MAJOR,
+                       MAAS_ABI_MINOR);
+}
+
+static maas_status load_from(int fd, struct engine_plugin *plugin, maas_error *error)
+{
+    char file[64];
+    const maas_plugin *theirs = NULL;
+    snprintf(file, sizeof(file), "/proc/self/fd/%d", fd);
+    maas_status status = find_table(file, &theirs, error);
+    if (!status)
+        status = normalise(plugin, theirs, error);
+    if (status)
+        return status;
+    host_init(&plugin->host, plugin->table.id);
+    status = plugin->table.init(&plugin->host.table, error);
+    return status ? status_of_plugin(status) : MAAS_OK;
 }
 
 maas_status engine_plugin_load(const char *path, const uint8_t *sha256, struct engine_plugin **out,
                                maas_error *error)
 {
-    char file[64];
     int fd = -1;
-    const maas_plugin *theirs = NULL;
-    maas_host host;
+    maas_error why = MAAS_ERROR_INIT;
     maas_status status = seal_copy(path, sha256, &fd, error);
     if (status)
         return status;
-    snprintf(file, sizeof(file), "/proc/self/fd/%d", fd);
-    status = load_table(file, path, &theirs, error);
-    close(fd);
-    struct engine_plugin *plugin = status ? NULL : calloc(1, sizeof(*plugin));
-    if (!plugin)
-        return status ? status : fail(error, MAAS_E_EXHAUSTED, "no memory for plugin '%s'", path);
-    host_init(&host);
-    status = normalise(plugin, theirs, path, error);
-    if (!status)
-        status = plugin->table.init(&host, error);
-    if (status) {
+    struct engine_plugin *plugin = calloc(1, sizeof(*plugin));
+    if (!plugin) {
+        close(fd);
+        return fail(error, MAAS_E_EXHAUSTED, "no memory for plugin '%s'", path);
+    }
+    status = load_from(fd, plugin, &why);
+    if (status) { /* what was mapped stays mapped, and so does its descriptor's name */
         free(plugin);
-        return status;
+        why.text[sizeof(why.text) - 1] = '\0';
+        return fail(error, status, "plugin '%.80s': %.160s", path, why.text);
     }
     *out = plugin;
     return MAAS_OK;
@@ -176,4 +205,12 @@ maas_status engine_plugin_load(const char *path, const uint8_t *sha256, struct e
 const maas_plugin *engine_plugin_table(const struct engine_plugin *plugin)
 {
     return &plugin->table;
+}
+
+void engine_plugin_retire(struct engine_plugin *plugin)
+{
+    if (!plugin)
+        return;
+    plugin->table.deinit();
+    free(plugin);
 }

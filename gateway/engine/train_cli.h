@@ -1,9 +1,8 @@
 /*
  * train_cli.h: training and evaluation from a command line, in a process of its own.
  *
- *     maas-worker train    --plugin FILE.so --data DIR --out DIR [--seed N] [--option name=value
- * ...] maas-worker evaluate --plugin FILE.so --data DIR --model DIR [--seed N] [--option name=value
- * ...]
+ *     train    --plugin FILE.so --data DIR --out DIR   [--seed N] [--option name=value ...]
+ *     evaluate --plugin FILE.so --data DIR --model DIR [--seed N] [--option name=value ...]
  */
 #ifndef MAAS_ENGINE_TRAIN_CLI_H
 #define MAAS_ENGINE_TRAIN_CLI_H

@@ -54,19 +54,20 @@ typedef struct maas_signature {
     const maas_port *inputs;
     const maas_port *outputs;
     uint32_t input_count, output_count;
-    uint32_t max_rows;         /* largest batch; 0: any */
-    uint32_t max_concurrency;  /* 1: the host serialises; 0: any */
-    uint32_t rows_independent; /* 1: a row alone gives the same bits as in any batch */
-    uint32_t flags;            /* 0 */
-    uint64_t resident_bytes;   /* estimate of the loaded model's memory */
-    const char *task;          /* "regression", "text-classification" …; NULL: none */
+    uint32_t max_rows;                     /* largest batch; 0: any */
+    uint32_t max_concurrency;              /* 1: the host serialises; 0: any */
+    uint32_t rows_independent;             /* 1: a row alone gives the same bits as in any batch */
+    uint32_t flags;                        /* 0 */
+    uint64_t resident_bytes;               /* estimate of the loaded model's memory */
+    const char *task;                      /* "regression", "text-classification" …; NULL: none */
+    const maas_option_decl *const *params; /* what a request may set; NULL-terminated, or NULL */
 } maas_signature;
 
 /* ---- one request (a batch is a request with more rows); borrowed from the call until done */
 typedef struct maas_request {
-    uint32_t size, rows;      /* rows == shape[0] of every input */
-    const maas_named *inputs; /* in the order of the signature */
-    const maas_option *params;
+    uint32_t size, rows;       /* rows == shape[0] of every input */
+    const maas_named *inputs;  /* in the order of the signature */
+    const maas_option *params; /* every one of the signature's, in its order */
     uint32_t input_count, param_count;
     uint64_t deadline_ns; /* on host->now_ns's clock; 0: none */
     maas_str trace_id;
