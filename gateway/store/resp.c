@@ -53,7 +53,8 @@ char *resp_put(char *at, const struct str *words, size_t count)
 char *resp_format(size_t word_count, const struct str *words, size_t count, size_t more,
                   size_t *out_len)
 {
-    char *text = malloc(WORD_OVERHEAD + resp_size(words, count) + more);
+    /* zeroed, with a byte to spare: hiredis looks for the next word as in a C string */
+    char *text = calloc(1, WORD_OVERHEAD + resp_size(words, count) + more + 1);
     if (!text)
         return NULL;
     char *end = resp_put(put_number(text, '*', word_count), words, count);
