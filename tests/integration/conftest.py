@@ -94,7 +94,9 @@ def place():
         os.chmod(folder, 0o755)
         here = Place(pathlib.Path(folder) / "p", free_port(), free_port())
         ports = ["--dir", str(here.folder), "--port", str(here.port), "--admin-port", str(here.admin_port)]
-        up = subprocess.run([ROOT / "scripts/up", "--no-build", *ports], capture_output=True, text=True, timeout=240)
+        # the leak checker stops its process with ptrace, which the worker's sandbox answers with death
+        env = dict(os.environ, ASAN_OPTIONS="abort_on_error=1:detect_leaks=0")
+        up = subprocess.run([ROOT / "scripts/up", "--no-build", *ports], capture_output=True, text=True, timeout=240, env=env)
         try:
             assert up.returncode == 0, up.stdout[-3000:] + up.stderr[-2000:]
             here.read_env()
