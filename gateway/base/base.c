@@ -1,7 +1,6 @@
 /*
- * base.c: borrowed strings, failing, clocks, ids, random bytes, hashes and small files.
+ * base.c: borrowed strings, failing, clocks, ids, random bytes, hashing for tables and small files.
  *
- * CRC-32C uses the processor's instruction where it is there and a table of 256 entries elsewhere;
  * hash_bytes is a seeded multiply-mix hash (for tables only: it resists accidental and blind
  * collisions, it is no MAC).
  */
@@ -65,8 +64,8 @@ uint64_t clock_real_us(void)
     return (uint64_t)t.tv_sec * 1000000u + (uint64_t)t.tv_nsec / 1000u;
 }
 
-/* ---- random bytes: the kernel's, through a small pool per thread, so that an id costs no system
- * call */
+/* ---- random bytes: the kernel's, for ids through a small pool per thread, so that an id costs no
+ * system call. Two sides of a fork without exec would give the same ids; nothing here forks so. */
 
 void random_bytes(void *out, size_t size)
 {
@@ -207,51 +206,6 @@ uint64_t hash_bytes(const void *data, size_t len)
     return mix(h ^ tail, 0x94d049bb133111ebu ^ hash_seed);
 }
 
-static uint32_t crc_table[256];
-
-__attribute__((constructor)) static void crc_table_init(void)
-{
-    for (uint32_t i = 0; i < 256; i++) {
-        uint32_t c = i;
-        for (int bit = 0; bit < 8; bit++)
-            c = (c >> 1) ^ (0x82f63b78u & (0u - (c & 1)));
-        crc_table[i] = c;
-    }
-}
-
-static uint32_t crc32c_plain(uint32_t crc, const uint8_t *at, size_t len)
-{
-    while (len--)
-        crc = crc_table[(crc ^ *at++) & 255] ^ (crc >> 8);
-    return crc;
-}
-
-#if defined(__x86_64__)
-__attribute__((target("sse4.2"))) static uint32_t crc32c_fast(uint32_t crc, const uint8_t *at,
-                                                              size_t len)
-{
-    uint64_t c = crc;
-    for (; len >= 8; at += 8, len -= 8) {
-        uint64_t word;
-        memcpy(&word, at, 8);
-        c = __builtin_ia32_crc32di(c, word);
-    }
-    crc = (uint32_t)c;
-    while (len--)
-        crc = __builtin_ia32_crc32qi(crc, *at++);
-    return crc;
-}
-#endif
-
-uint32_t crc32c(uint32_t crc, const void *data, size_t len)
-{
-#if defined(__x86_64__)
-    if (__builtin_cpu_supports("sse4.2"))
-        return ~crc32c_fast(~crc, data, len);
-#endif
-    return ~crc32c_plain(~crc, data, len);
-}
-
 /* ---- small files */
 
 static maas_status read_all(int fd, const char *path, char *data, size_t size, maas_error *error)
@@ -274,7 +228,7 @@ maas_status file_read(const char *path, size_t max, char **out_data, size_t *out
     maas_status status;
     char *data = NULL;
     struct stat st;
-    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK); /* a FIFO is refused, not waited for */
     if (fd < 0)
         return fail(error, errno == ENOENT ? MAAS_E_NOT_FOUND : MAAS_E_UNAVAILABLE,
                     "cannot open '%s': %s", path, strerror(errno));

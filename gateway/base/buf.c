@@ -1,6 +1,6 @@
 /*
  * buf.c: a bounded byte buffer and JSON strings. Doubles its memory up to the cap; the first
- * refusal sticks.
+ * refusal sticks. Strings are copied in runs: only what needs an escape ends a run.
  */
 #include "base/buf.h"
 
@@ -34,10 +34,10 @@ static bool buf_room(struct buf *b, size_t more)
         return true;
     size_t size = b->size ? b->size : 256;
     while (size < b->len + more)
-        size *= 2;
+        size = size > SIZE_MAX / 2 ? b->max : size * 2;
     if (size > b->max)
         size = b->max;
-    char *data = realloc(b->data, size);
+    char *data = size < SIZE_MAX ? realloc(b->data, size + 1) : NULL;
     if (!data)
         return !(b->failed = true);
     b->data = data;
@@ -47,7 +47,8 @@ static bool buf_room(struct buf *b, size_t more)
 
 void buf_add(struct buf *b, const void *data, size_t len)
 {
-    if (len == 0 || !buf_room(b, len))
+    bool fits = !b->failed && len <= b->size - b->len; /* nearly always */
+    if (len == 0 || (!fits && !buf_room(b, len)))
         return;
     memcpy(b->data + b->len, data, len);
     b->len += len;
@@ -56,6 +57,16 @@ void buf_add(struct buf *b, const void *data, size_t len)
 void buf_str(struct buf *b, struct str s)
 {
     buf_add(b, s.data, s.len);
+}
+
+void buf_uint(struct buf *b, uint64_t n)
+{
+    char digits[20];
+    size_t at = sizeof(digits);
+    do
+        digits[--at] = (char)('0' + n % 10);
+    while (n /= 10);
+    buf_add(b, digits + at, sizeof(digits) - at);
 }
 
 void buf_fmt(struct buf *b, const char *fmt, ...)
@@ -70,7 +81,7 @@ void buf_fmt(struct buf *b, const char *fmt, ...)
         b->failed = true;
     else if ((size_t)n < sizeof(small))
         buf_add(b, small, (size_t)n);
-    else if (buf_room(b, (size_t)n + 1)) {
+    else if (buf_room(b, (size_t)n)) {
         vsnprintf(b->data + b->len, (size_t)n + 1, fmt, again);
         b->len += (size_t)n;
     }
@@ -98,6 +109,11 @@ static size_t utf8_length(const uint8_t *s, size_t left)
     return n;
 }
 
+static bool is_plain(uint8_t c)
+{
+    return c >= 0x20 && c < 0x7f && c != '"' && c != '\\';
+}
+
 static void json_char(struct buf *b, uint8_t c)
 {
     if (c == '"' || c == '\\')
@@ -110,11 +126,15 @@ static void json_char(struct buf *b, uint8_t c)
 
 void buf_json(struct buf *b, struct str s)
 {
-    const uint8_t *at = (const uint8_t *)s.data, *end = at + s.len, *plain = at;
+    const uint8_t *at = (const uint8_t *)(s.len ? s.data : ""), *end = at + s.len, *plain = at;
     buf_add(b, "\"", 1);
     while (at < end) {
+        if (is_plain(*at)) {
+            at++;
+            continue;
+        }
         size_t n = utf8_length(at, (size_t)(end - at));
-        if (n > 1 || (n == 1 && *at >= 0x20 && *at != '"' && *at != '\\' && *at != 0x7f)) {
+        if (n > 1) {
             at += n;
             continue;
         }

@@ -10,7 +10,7 @@
 
 struct buf {
     char *data;
-    size_t len, size, max;
+    size_t len, size, max; /* one byte more than `size` is there, for a formatter's NUL */
     bool failed;
 };
 
@@ -19,6 +19,7 @@ void buf_release(struct buf *b);
 void buf_clear(struct buf *b); /* keeps the memory */
 void buf_add(struct buf *b, const void *data, size_t len);
 void buf_str(struct buf *b, struct str s);
+void buf_uint(struct buf *b, uint64_t n); /* decimal; ten times the speed of buf_fmt */
 void buf_fmt(struct buf *b, const char *fmt, ...) PRINTF_LIKE(2, 3);
 /* "…" with JSON escapes; bytes that are not UTF-8 become U+FFFD. */
 void buf_json(struct buf *b, struct str s);

@@ -147,7 +147,7 @@ static maas_status set_from_environment(struct config *config, maas_error *error
     return MAAS_OK;
 }
 
-/* ---- YAML */
+/* ---- YAML: reading */
 
 struct reader {
     struct config *config;
@@ -198,11 +198,35 @@ static maas_status take_value(struct reader *r, const yaml_event_t *e, const cha
     return refuse(r, e, what, error);
 }
 
+static bool is_null(const yaml_event_t *e, const char *text)
+{
+    return e->data.scalar.style == YAML_PLAIN_SCALAR_STYLE &&
+           (strcmp(text, "") == 0 || strcmp(text, "~") == 0 || strcmp(text, "null") == 0);
+}
+
+static maas_status take_scalar(struct reader *r, const yaml_event_t *e, maas_error *error)
+{
+    char what[PATH_MAX_BYTES + 64];
+    const char *text = (const char *)e->data.scalar.value;
+    if (r->depth == 0)
+        return refuse(r, e, "a map of settings is expected", error);
+    if (strlen(text) != e->data.scalar.length)
+        return refuse(r, e, "a NUL character is not accepted", error);
+    if (!r->have_key)
+        return take_key(r, e, text, error);
+    if (!is_null(e, text))
+        return take_value(r, e, text, error);
+    snprintf(what, sizeof(what), "'%s' has no value (\"\" is the empty text)", r->path);
+    return refuse(r, e, what, error);
+}
+
 static maas_status take_event(struct reader *r, const yaml_event_t *e, maas_error *error)
 {
     switch (e->type) {
     case YAML_MAPPING_START_EVENT:
-        if (r->depth == DEPTH_MAX || (r->depth > 0 && !r->have_key))
+        if (r->depth > 0 && !r->have_key)
+            return refuse(r, e, "a key must be plain text", error);
+        if (r->depth == DEPTH_MAX)
             return refuse(r, e, "maps nest too deep", error);
         r->depth++;
         r->have_key = false;
@@ -211,10 +235,7 @@ static maas_status take_event(struct reader *r, const yaml_event_t *e, maas_erro
         r->depth--;
         return MAAS_OK;
     case YAML_SCALAR_EVENT:
-        if (r->depth == 0)
-            return refuse(r, e, "a map of settings is expected", error);
-        return r->have_key ? take_value(r, e, (const char *)e->data.scalar.value, error)
-                           : take_key(r, e, (const char *)e->data.scalar.value, error);
+        return take_scalar(r, e, error);
     case YAML_SEQUENCE_START_EVENT:
     case YAML_ALIAS_EVENT:
         return refuse(r, e, "lists and aliases are not accepted", error);
@@ -288,6 +309,19 @@ void config_free(struct config *config)
     free(config);
 }
 
+/* ---- YAML: writing */
+
+static void print_text(const char *path, const char *text)
+{
+    printf("\n%s: \"", path);
+    for (; *text; text++)
+        if ((unsigned char)*text < 0x20 || *text == 0x7f)
+            printf("\\x%02x", (unsigned)*text);
+        else
+            printf("%s%c", *text == '"' || *text == '\\' ? "\\" : "", *text);
+    printf("\"\n");
+}
+
 void config_print(const struct config *config)
 {
     for (size_t i = 0; i < COUNT_OF(settings); i++) {
@@ -300,6 +334,6 @@ void config_print(const struct config *config)
         else if (s->kind == KIND_FLAG)
             printf("\n%s: %s\n", s->path, *(const bool *)(const void *)at ? "true" : "false");
         else
-            printf("\n%s: \"%s\"\n", s->path, *(char *const *)(const void *)at);
+            print_text(s->path, *(char *const *)(const void *)at);
     }
 }

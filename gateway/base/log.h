@@ -3,9 +3,10 @@
  *
  *     LOG(LOG_WARN, "worker.exit", F_STR("model", name), F_INT("pid", pid));
  *
- * [any] thread-safe. Lines go through a bounded buffer that a thread writes every 50 ms; WARN and
- * above are written at once. When the buffer is full, lines are dropped and counted, never waited
- * for. Never hand it secrets: keys are logged by their public id only.
+ * [any] thread-safe. Lines go through a bounded buffer that a thread writes every 50 ms, for WARN
+ * and above at once. When the buffer is full, lines are dropped and counted, never waited for. A
+ * string is cut after 1024 bytes, and fields that do not fit a line of 4 KiB are left out with
+ * "cut":true at its end. Never hand it secrets: keys are logged by their public id only.
  */
 #ifndef MAAS_LOG_H
 #define MAAS_LOG_H
@@ -32,8 +33,9 @@ struct log_field {
     log_write((level), (event), (const struct log_field[]){ __VA_ARGS__ },                         \
               sizeof((const struct log_field[]){ __VA_ARGS__ }) / sizeof(struct log_field))
 
-void log_start(const char *process, enum log_level least); /* optional; starts the flush thread */
-void log_stop(void);                                       /* flushes, joins */
+/* Optional, once until log_stop: starts the flush thread (which takes no signals). */
+void log_start(const char *process, enum log_level least);
+void log_stop(void); /* flushes, joins */
 void log_write(enum log_level level, const char *event, const struct log_field *fields, size_t n);
 uint64_t log_dropped(void);
 

@@ -1,6 +1,7 @@
-/* base: ids, hex, CRC, JSON strings, bounded buffers. */
+/* base: ids, hex, CRC, files, clocks, JSON strings, bounded buffers. */
 #include "base/base.h"
 #include "base/buf.h"
+#include "base/crc32c.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -8,7 +9,11 @@
 #include <stdint.h>
 #include <cmocka.h>
 
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 static void a_uuid_survives_text_and_nothing_else_is_one(void **state)
 {
@@ -39,6 +44,85 @@ static void crc32c_gives_the_published_check_value(void **state)
     assert_int_equal(crc32c(crc32c(0, "1234", 4), "56789", 5), 0xe3069283u);
     static const uint8_t zeros[32];
     assert_int_equal(crc32c(0, zeros, 32), 0x8a9136aau);
+    assert_int_equal(crc32c_plain(0, "123456789", 9), 0xe3069283u);
+}
+
+static void crc32c_is_the_same_with_and_without_the_instruction(void **state)
+{
+    (void)state;
+    uint8_t data[200];
+    random_bytes(data, sizeof(data));
+    for (size_t from = 0; from < 9; from++)
+        for (size_t len = 0; len + from <= sizeof(data); len++)
+            assert_int_equal(crc32c((uint32_t)len, data + from, len),
+                             crc32c_plain((uint32_t)len, data + from, len));
+}
+
+static void borrowed_strings_compare_by_bytes(void **state)
+{
+    (void)state;
+    struct str none = { NULL, 0 };
+    assert_true(str_eq(none, STR("")));
+    assert_true(str_eq(str_of(NULL), none));
+    assert_true(str_eq(STR("a\0b"), (struct str){ "a\0b", 3 }));
+    assert_false(str_eq(STR("a\0b"), STR("a\0c")));
+    assert_false(str_eq(STR("ab"), STR("abc")));
+    assert_true(str_prefix(STR("abc"), STR("ab")));
+    assert_true(str_prefix(STR("abc"), none));
+    assert_false(str_prefix(STR("ab"), STR("abc")));
+    assert_false(str_prefix(none, STR("a")));
+}
+
+static void failing_returns_its_status_and_never_overflows(void **state)
+{
+    (void)state;
+    maas_error error = MAAS_ERROR_INIT;
+    char text[1000];
+    memset(text, 'x', sizeof(text) - 1);
+    text[sizeof(text) - 1] = '\0';
+    assert_int_equal((fail)(NULL, MAAS_E_RANGE, "%s", text), MAAS_E_RANGE);
+    assert_int_equal((fail)(&error, MAAS_E_INVALID, "%s", text), MAAS_E_INVALID);
+    assert_int_equal(strlen(error.text), sizeof(error.text) - 1);
+}
+
+static void a_file_is_read_whole_or_not_at_all(void **state)
+{
+    (void)state;
+    static const char content[] = "one\0two\n";
+    char dir[] = "/tmp/maas-base-XXXXXX", path[64], *data = NULL;
+    size_t len = 0;
+    maas_error error = MAAS_ERROR_INIT;
+    assert_non_null(mkdtemp(dir));
+    snprintf(path, sizeof(path), "%s/file", dir);
+    assert_int_equal(file_read(path, 100, &data, &len, &error), MAAS_E_NOT_FOUND);
+    assert_non_null(strstr(error.text, path));
+    FILE *f = fopen(path, "w");
+    assert_non_null(f);
+    fwrite(content, 1, sizeof(content), f);
+    fclose(f);
+    assert_int_equal(file_read(path, sizeof(content) - 1, &data, &len, &error), MAAS_E_EXHAUSTED);
+    assert_int_equal(file_read(dir, 100, &data, &len, &error), MAAS_E_INVALID);
+    assert_null(data);
+    assert_int_equal(file_read(path, sizeof(content), &data, &len, &error), MAAS_OK);
+    assert_int_equal(len, sizeof(content));
+    assert_memory_equal(data, content, sizeof(content));
+    assert_int_equal(data[len], 0);
+    free(data);
+    unlink(path);
+    assert_int_equal(mkfifo(path, 0600), 0); /* nobody writes: this must not wait */
+    assert_int_equal(file_read(path, 100, &data, &len, &error), MAAS_E_INVALID);
+    unlink(path);
+    rmdir(dir);
+}
+
+static void clocks_move_forward_in_their_units(void **state)
+{
+    (void)state;
+    uint64_t mono = clock_mono_ns(), real = clock_real_us();
+    usleep(2000);
+    assert_true(clock_mono_ns() - mono >= 2000000);
+    assert_in_range(clock_real_us() - real, 1000, 10000000);
+    assert_true(real / 1000000 > 1700000000 && real / 1000000 < 10000000000);
 }
 
 static void hashes_differ_by_every_byte_and_length(void **state)
@@ -100,6 +184,44 @@ static void a_buffer_never_grows_past_its_cap(void **state)
     buf_release(&b);
 }
 
+static void a_buffer_can_be_filled_to_the_last_byte(void **state)
+{
+    (void)state;
+    struct buf b;
+    for (size_t n = 250; n < 260; n++) { /* short and long ways of buf_fmt */
+        buf_init(&b, n + 1);
+        buf_str(&b, STR("x"));
+        buf_fmt(&b, "%0*d", (int)n, 7);
+        assert_false(b.failed);
+        assert_int_equal(b.len, n + 1);
+        assert_int_equal(b.data[n], '7');
+        buf_fmt(&b, "%s", "");
+        assert_false(b.failed);
+        buf_fmt(&b, "%d", 1);
+        assert_true(b.failed);
+        buf_release(&b);
+    }
+    buf_init(&b, 0);
+    buf_add(&b, "x", 1);
+    assert_true(b.failed);
+    assert_int_equal(buf_view(&b).len, 0);
+    buf_release(&b);
+}
+
+static void whole_numbers_are_written_in_decimal(void **state)
+{
+    (void)state;
+    struct buf b;
+    buf_init(&b, 100);
+    buf_uint(&b, 0);
+    buf_str(&b, STR(" "));
+    buf_uint(&b, 1000);
+    buf_str(&b, STR(" "));
+    buf_uint(&b, UINT64_MAX);
+    assert_true(str_eq(buf_view(&b), STR("0 1000 18446744073709551615")));
+    buf_release(&b);
+}
+
 static void hex_is_strict(void **state)
 {
     (void)state;
@@ -122,6 +244,13 @@ int main(void)
         cmocka_unit_test(json_strings_are_escaped_and_always_utf8),
         cmocka_unit_test(a_buffer_never_grows_past_its_cap),
         cmocka_unit_test(hex_is_strict),
+        cmocka_unit_test(crc32c_is_the_same_with_and_without_the_instruction),
+        cmocka_unit_test(borrowed_strings_compare_by_bytes),
+        cmocka_unit_test(failing_returns_its_status_and_never_overflows),
+        cmocka_unit_test(a_file_is_read_whole_or_not_at_all),
+        cmocka_unit_test(clocks_move_forward_in_their_units),
+        cmocka_unit_test(a_buffer_can_be_filled_to_the_last_byte),
+        cmocka_unit_test(whole_numbers_are_written_in_decimal),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
