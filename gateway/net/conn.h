@@ -35,6 +35,7 @@ enum conn_phase {
     CONN_OPEN,      /* the library's HTTP/1 or HTTP/2 connection has the socket */
     CONN_CLOSING,   /* the library has let go; the socket says goodbye (close_notify) */
 };
+enum { STREAM_SLOTS = 64 };
 enum conn_protocol { PROTOCOL_HTTP1, PROTOCOL_HTTP2 };
 
 enum exchange_state {
@@ -48,6 +49,7 @@ struct exchange {
     h2o_req_t *req;
     struct conn *conn;
     struct exchange *next, **link; /* of the connection */
+    uint32_t stream_id;            /* HTTP/2 */
     enum exchange_state state;
     bool known_filled;
     uint64_t born_ns, answered_ns;
@@ -96,10 +98,10 @@ struct conn {
     size_t body_bytes, body_charged;
     bool drop_payload; /* of the DATA frame that is decoded next */
     size_t h1_header_bytes;
-    struct condemned h1_condemned; /* of the request being read */
-    struct exchange *exchanges;
-    uint32_t exchanges_open;
-    uint64_t answers; /* exchanges that were answered and are gone */
+    struct condemned h1_condemned;            /* of the request being read */
+    struct exchange *exchanges;               /* the newest first */
+    struct exchange *by_stream[STREAM_SLOTS]; /* a hint: by the low bits of the stream's id */
+    uint64_t answers;                         /* exchanges that were answered and are gone */
     char peer[64];
 };
 

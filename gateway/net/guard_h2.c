@@ -186,13 +186,15 @@ static h2o_http2_stream_t *stream_of(struct exchange *ex)
     return H2O_STRUCT_FROM_MEMBER(h2o_http2_stream_t, req, ex->req);
 }
 
-/* The newest first: a body usually follows its header at once. */
 static struct exchange *find_stream(struct conn *conn, uint32_t stream_id)
 {
-    struct exchange *ex = conn->exchanges;
-    while (ex != NULL && stream_of(ex)->stream_id != stream_id)
-        ex = ex->next;
-    return ex;
+    struct exchange *ex = conn->by_stream[stream_id / 2 % STREAM_SLOTS];
+    if (ex != NULL && ex->stream_id == stream_id)
+        return ex;
+    for (ex = conn->exchanges; ex != NULL; ex = ex->next)
+        if (ex->stream_id == stream_id)
+            return ex;
+    return NULL;
 }
 
 static void on_data(struct conn *conn, h2o_http2_frame_t *frame)
@@ -339,11 +341,13 @@ static const struct condemned *judge_header(const struct conn *conn, const h2o_r
 static void begin_request(struct conn *conn, h2o_req_t *req, size_t content_length)
 {
     struct exchange *ex = exchange_new(conn, req);
+    h2o_http2_stream_t *stream = stream_of(ex);
+    ex->stream_id = stream->stream_id;
+    conn->by_stream[ex->stream_id / 2 % STREAM_SLOTS] = ex;
     const struct condemned *why = judge_header(conn, req, content_length);
     if (why == NULL)
         return;
     exchange_condemn(ex, why);
-    h2o_http2_stream_t *stream = H2O_STRUCT_FROM_MEMBER(h2o_http2_stream_t, req, req);
     if (stream->_req_body != NULL) {
         h2o_buffer_dispose(&stream->_req_body); /* without a body buffer the library runs it now */
         stream->_req_body = NULL;

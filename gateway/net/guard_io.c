@@ -103,7 +103,8 @@ void guard_settle(struct conn *conn)
 static void on_read(h2o_socket_t *sock, const char *err)
 {
     struct conn *conn = conn_of_socket(sock);
-    conn->io_ns = loop_now_ns(conn->server->loop);
+    if (sock->bytes_read != 0) /* a piece of a TLS record is not a sign of life */
+        conn->io_ns = loop_now_ns(conn->server->loop);
     guard_enter(conn);
     conn->read_cb(sock, err);
     guard_settle(conn);

@@ -3,7 +3,7 @@
  *
  * Three attacks over a socketpair against a server of this process, without TLS: a header bomb, a
  * flood of cancelled requests, and an HTTP/1 request with two lengths. Each is refused only if the
- * library reached the guard's definition instead of its own. It takes about a millisecond.
+ * library reached the guard's definition instead of its own. It takes some tens of milliseconds.
  */
 #include "net/conn.h"
 

@@ -53,7 +53,6 @@ struct exchange *exchange_new(struct conn *conn, h2o_req_t *req)
 
 static void close_for_handler(struct exchange *ex)
 {
-    ex->conn->exchanges_open--;
     server_bump(&ex->conn->server->cell.requests_open, -1);
 }
 
@@ -63,6 +62,9 @@ void exchange_dispose(struct exchange *ex)
     *ex->link = ex->next;
     if (ex->next != NULL)
         ex->next->link = ex->link;
+    struct exchange **slot = &conn->by_stream[ex->stream_id / 2 % STREAM_SLOTS];
+    if (*slot == ex)
+        *slot = NULL;
     if (ex->body_bytes != 0 || conn->protocol == PROTOCOL_HTTP1) {
         conn->body_bytes = conn->protocol == PROTOCOL_HTTP1 ? 0 : conn->body_bytes - ex->body_bytes;
         (void)conn_charge_body(conn);
@@ -124,7 +126,6 @@ int exchange_start(struct server *server, h2o_req_t *req)
         req->http1_is_persistent = 0;
     fill_view(ex);
     ex->state = EXCHANGE_OPEN;
-    conn->exchanges_open++;
     server_bump(&server->cell.requests_open, 1);
     server_bump(&server->cell.requests_total, 1);
     server->handler(ex, server->arg);
@@ -168,6 +169,8 @@ struct str exchange_known(struct exchange *ex, enum http_known_header which)
 
 struct str exchange_find(struct exchange *ex, struct str name)
 {
+    if (str_eq(name, STR("host"))) /* the library keeps it apart */
+        return ex->view.authority;
     const h2o_headers_t *headers = &ex->req->headers;
     for (size_t i = 0; i < headers->size; i++) {
         const h2o_header_t *field = &headers->entries[i];

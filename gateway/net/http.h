@@ -43,7 +43,8 @@ enum http_known_header { /* found in O(1): the library's tokens */
 const struct http_request *exchange_request(struct exchange *ex);
 struct str exchange_known(struct exchange *ex,
                           enum http_known_header which); /* empty when absent */
-/* Any other request header by its lower-case name. Walks the list. */
+/* Any request header by its lower-case name, the first of several. Walks the list. Framing fields
+ * (content-length, transfer-encoding, expect) are not among them: the body is what counts. */
 struct str exchange_find(struct exchange *ex, struct str name);
 struct loop *exchange_loop(struct exchange *ex);
 void *exchange_alloc(struct exchange *ex,

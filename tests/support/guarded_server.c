@@ -4,11 +4,16 @@
  *
  *     guarded_server CERT KEY [limit=value ...]
  *
- * Listens on 127.0.0.1 at a port of the kernel's choice, prints "port N", drains and ends on
- * SIGTERM. Answers:
- *     /echo        the request's body        /big?N        N bytes
- *     /slow?MS     after MS milliseconds     /counts       counters as JSON (not counted itself)
- *     /find?NAME   the request header NAME   anything else "ok"
+ * Listens on 127.0.0.1 at a port of the kernel's choice, prints "port N", reloads the certificate
+ * on SIGHUP, drains and ends on SIGTERM. Answers:
+ *
+ *     /echo        the request's body
+ *     /big?N       N bytes
+ *     /slow?MS     after MS milliseconds
+ *     /counts      counters as JSON (not counted itself)
+ *     /find?NAME   the request header NAME
+ *     else         "ok"
+ *
  * A condemned request gets its status and {"error": code}.
  */
 #include "base/base.h"
@@ -136,6 +141,10 @@ static void on_signal(void *arg)
     struct signalfd_siginfo info;
     if (read(self.signal_fd, &info, sizeof(info)) != sizeof(info))
         return;
+    if (info.ssi_signo == SIGHUP) {
+        (void)!tls_reload(self.tls, NULL); /* a bad file leaves the old certificate in place */
+        return;
+    }
     watch_want_read(self.signals, false);
     server_drain(self.server, DRAIN_MS, on_drained, NULL);
 }
@@ -225,6 +234,7 @@ static void watch_signals(void)
     sigset_t set;
     sigemptyset(&set);
     sigaddset(&set, SIGTERM);
+    sigaddset(&set, SIGHUP);
     CHECK(sigprocmask(SIG_BLOCK, &set, NULL) == 0);
     self.signal_fd = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
     must(watch_new(self.loop, self.signal_fd, &ops, NULL, &self.signals, &error), &error);

@@ -2,12 +2,11 @@
 
 import signal
 import socket
-import struct
 import time
 
 import h2raw
 import pytest
-from h2raw import CONTINUATION, DATA, END_HEADERS, END_STREAM, GOAWAY, HEADERS, Closed, frame, request
+from h2raw import CONTINUATION, DATA, END_HEADERS, END_STREAM, HEADERS, Closed, frame, request
 
 
 def closed_by(sock, seconds):
@@ -250,4 +249,46 @@ def test_tls_offers_resumption_and_no_old_versions(start_server):
         context.wrap_socket(socket.create_connection(target.address), server_hostname="localhost")
 
 
-assert GOAWAY and struct
+def test_a_reload_serves_the_new_certificate_and_keeps_connections(start_server, identity):
+    import subprocess
+
+    def served(address):
+        sock = h2raw.connect(address, ["http/1.1"])
+        der = sock.getpeercert(binary_form=True)
+        sock.close()
+        return der
+
+    target = start_server()
+    old = served(target.address)
+    client = h2raw.H2(target.address)
+    cert, key = identity
+    saved = cert.read_bytes(), key.read_bytes()
+    try:
+        cert.write_bytes(b"not a certificate")
+        target.process.send_signal(signal.SIGHUP)
+        time.sleep(0.2)
+        assert served(target.address) == old
+        subprocess.run(["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes",
+                        "-days", "2", "-subj", "/CN=other", "-keyout", str(key), "-out", str(cert)],
+                       check=True, capture_output=True)
+        target.process.send_signal(signal.SIGHUP)
+        time.sleep(0.2)
+        assert served(target.address) != old
+        assert client.get(1) == 200
+    finally:
+        cert.write_bytes(saved[0])
+        key.write_bytes(saved[1])
+
+
+def test_an_idle_connection_that_sends_pieces_of_tls_records_is_closed(quick):
+    client = h2raw.H1(quick.address)
+    client.send(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+    assert client.read_answer()[0] == 200
+    raw = socket.socket(fileno=client.sock.detach())
+    start = time.monotonic()
+    with pytest.raises(OSError):
+        for byte in b"\x17\x03\x03\x40\x00" + b"\0" * 100:
+            raw.sendall(bytes([byte]))
+            time.sleep(0.1)
+    assert time.monotonic() - start < 2
+    raw.close()

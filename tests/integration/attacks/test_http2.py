@@ -6,7 +6,7 @@ import time
 
 import h2raw
 import pytest
-from h2raw import (ACK, CONTINUATION, DATA, END_HEADERS, END_STREAM, HEADERS, PING, PREFACE, PRIORITY, RST_STREAM,
+from h2raw import (ACK, CONTINUATION, DATA, END_HEADERS, END_STREAM, HEADERS, PING, PRIORITY, RST_STREAM,
                    SETTINGS, WINDOW_UPDATE, Closed, frame, request)
 
 CALM = 11  # ENHANCE_YOUR_CALM
@@ -327,5 +327,3 @@ def test_a_reader_that_stops_after_an_error_does_not_fill_the_memory(target, att
         assert client.flood(frame(DATA, 0, 9999, b"x" * 16000) * 10, 1000, timeout=2) < 1000
         client.close()
 
-
-assert PREFACE
