@@ -183,7 +183,7 @@ static const maas_plugin plugin = { .size = sizeof(maas_plugin),
                                     .infer = infer,
                                     .extension = extension };
 
-__attribute__((visibility("default"))) const maas_plugin *maas_plugin_entry(uint32_t host_abi)
+const maas_plugin *maas_plugin_entry(uint32_t host_abi)
 {
     return host_abi >> 16 == MAAS_ABI_MAJOR ? &plugin : NULL;
 }

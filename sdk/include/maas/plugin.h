@@ -124,8 +124,9 @@ typedef struct maas_plugin {
     const void *(*extension)(const char *id); /* [any] optional */
 } maas_plugin;
 
-/* The only exported symbol. NULL: this plugin does not speak that major version. Pure. [control] */
-const maas_plugin *maas_plugin_entry(uint32_t host_abi);
+/* The only exported symbol, also where all else is hidden. NULL: this plugin does not speak that
+ * major version. Pure. [control] */
+__attribute__((visibility("default"))) const maas_plugin *maas_plugin_entry(uint32_t host_abi);
 
 #ifdef __cplusplus
 }

@@ -209,11 +209,12 @@ static const maas_plugin whole = { .size = sizeof(whole), TABLE, .infer = infer 
 #define PLUGIN (&whole)
 #endif
 
-#ifndef VARIANT_NO_ENTRY
-__attribute__((visibility("default")))
+#ifdef VARIANT_NO_ENTRY
+#define maas_plugin_entry entry_by_another_name
+__attribute__((unused)) static
 #endif
-const maas_plugin *
-maas_plugin_entry(uint32_t host_abi)
+    const maas_plugin *
+    maas_plugin_entry(uint32_t host_abi)
 {
 #ifdef VARIANT_OTHER_MAJOR
     return host_abi >> 16 == MAAS_ABI_MAJOR + 7 ? &whole : NULL;
