@@ -192,12 +192,12 @@ static bool call_repeat(struct call *c, const redisReply *reply)
     return rc == REDIS_OK;
 }
 
-/* An answer, punctual or late, shows that Redis lives. */
+/* An answer, punctual or late, shows that Redis lives; after the last strike it comes too late. */
 static void note_answer(struct redis *r, bool punctual)
 {
     if (punctual)
         r->strikes = 0;
-    if (r->state == STATE_SUSPECT) {
+    if (r->state == STATE_SUSPECT && r->strikes < STRIKES_MAX) {
         state_set(r, STATE_UP);
         timer_stop(&r->state_timer);
     }

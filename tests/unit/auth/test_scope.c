@@ -123,7 +123,7 @@ static void a_glob_of_stars_does_not_hang(void **state)
     struct scope_set set = set_of(glob, NULL);
     uint64_t start = clock_mono_ns();
     assert_false(scope_allows_infer(&set, (struct str){ name, sizeof(name) }));
-    assert_true(clock_mono_ns() - start < 100000000);
+    assert_true(clock_mono_ns() - start < 2000000000); /* exponential: years */
 }
 
 int main(void)

@@ -72,7 +72,7 @@ struct ask {
     struct limits_waiter waiter; /* first */
     struct limits_verdict verdict;
     bool waited, answered;
-    uint64_t start_ns, took_ns;
+    uint64_t start_ns, took_ns; /* by the loop's clock, on which deadlines are counted */
 };
 
 static inline void ask_done(struct limits_waiter *waiter, const struct limits_verdict *verdict)
@@ -86,13 +86,14 @@ static inline void ask_done(struct limits_waiter *waiter, const struct limits_ve
 static inline void ask_start(struct ask *a, const struct gate *g, struct bucket *const *buckets,
                              size_t count, uint64_t cost)
 {
-    *a = (struct ask){ .waiter.done = ask_done, .start_ns = clock_mono_ns() };
-    limits_try(g->port, buckets, count, cost, a->start_ns, &a->verdict);
+    uint64_t now = clock_mono_ns();
+    *a = (struct ask){ .waiter.done = ask_done, .start_ns = loop_now_ns(g->loop) };
+    limits_try(g->port, buckets, count, cost, now, &a->verdict);
     a->answered = a->verdict.outcome != LIMITS_WAIT;
     if (a->answered)
         return;
     a->waited = true;
-    limits_wait(g->port, &a->waiter, buckets, count, cost, a->start_ns);
+    limits_wait(g->port, &a->waiter, buckets, count, cost, now);
 }
 
 static inline bool ask_is_answered(void *arg)
