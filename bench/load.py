@@ -52,15 +52,17 @@ def h2load(target, shape, requests):
 
 
 def measure(target, shape, requests):
-    """One round: {"rate": requests/s, "cpu_us": server CPU microseconds per request}."""
+    """One round: {"rate": requests/s, "cpu_us": server CPU microseconds per request, "settle_s": until all was shipped}."""
     target.settle()
     pids = target.pids()
     before = cpu_seconds(pids)
     rate = h2load(target, shape, requests)
+    ended = time.monotonic()
     target.settle()  # the gateway: until its usage is shipped
+    settled = time.monotonic() - ended
     if target.pids() != pids:
         raise BenchError(f"{target.name} was restarted during a round")
-    return {"rate": rate, "cpu_us": (cpu_seconds(pids) - before) / requests * 1e6}
+    return {"rate": rate, "cpu_us": (cpu_seconds(pids) - before) / requests * 1e6, "settle_s": settled}
 
 
 def calibrate(target, shape, seconds):

@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
 """run.py: the gateway beside bare libh2o and nginx, in interleaved rounds (scripts/bench calls it).
 
-usage: run.py --build DIR --results DIR --work DIR [--instance DIR] [--quick]
+usage: run.py --build DIR --results DIR --work DIR --port N [--instance DIR] [--quick]
 
---instance is a folder of scripts/up; without it only the peers are compared, with a sample of the gateway's answer.
+The peers listen on N + 2 and N + 3. --instance is a folder of scripts/up, on N and N + 1; without it only the peers are compared, with a sample of the gateway's answer.
 """
 import argparse
 import os
@@ -44,7 +44,7 @@ def compare(targets, quick):
             for target in targets[number % len(targets):] + targets[:number % len(targets)]:
                 run = measure(target, shape, counts[target.name])
                 results.setdefault((target.name, shape), []).append(run)
-                print(f"  {shape} round {number + 1} {target.name}: {run['rate']:.0f} requests/s, {run['cpu_us']:.2f} us", flush=True)
+                print(f"  {shape} round {number + 1} {target.name}: {run['rate']:.0f} requests/s, {run['cpu_us']:.2f} us, settled after {run['settle_s']:.1f} s", flush=True)
     return report.medians(results), rounds, seconds
 
 
@@ -52,6 +52,7 @@ def main():
     parser = argparse.ArgumentParser(usage=__doc__)
     for name in ("--build", "--results", "--work", "--instance"):
         parser.add_argument(name)
+    parser.add_argument("--port", type=int, default=18443)
     parser.add_argument("--quick", action="store_true")
     options = parser.parse_args()
     if len(os.sched_getaffinity(0)) < 2:
@@ -69,8 +70,8 @@ def main():
             keys.use_bench_key(gateway)
             answer = gateway.capture()
             targets.append(gateway)
-        targets.append(start_bare(options.build, tls, PATH, body_file, answer, work))
-        nginx = start_nginx(tls, PATH, body_file, answer, work)
+        targets.append(start_bare(options.build, options.port + 2, tls, PATH, body_file, answer, work))
+        nginx = start_nginx(options.port + 3, tls, PATH, body_file, answer, work)
         if nginx:
             targets.append(nginx)
         else:

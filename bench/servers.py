@@ -12,7 +12,6 @@ import time
 
 from load import BenchError, OTHER_CPU, SERVER_CPU, children
 
-BARE_PORT, NGINX_PORT = 18445, 18446
 # Set by the servers themselves, not by the handler.
 OWN_HEADERS = {"date", "server", "content-length", "connection", "alt-svc"}
 # When there is no gateway to learn from (--peers): the shape of its answer.
@@ -124,16 +123,16 @@ class Peer:
         self.process.wait(10)
 
 
-def start_bare(build, tls, path, body_file, answer, folder):
+def start_bare(build, port, tls, path, body_file, answer, folder):
     status, headers, body = answer
     with open(f"{folder}/answer", "wb") as file:
         lines = [str(status)] + [f"{'~' if varies else ''}{name}: {value}" for name, value, varies in headers]
         file.write("\n".join(lines).encode() + b"\n\n" + body)
-    command = [f"{build}/bin/maas-bench-bare", str(BARE_PORT), f"{tls}/server.pem", f"{tls}/server.key", path, f"{folder}/answer"]
-    return Peer("bare", BARE_PORT, path, body_file, command, folder)
+    command = [f"{build}/bin/maas-bench-bare", str(port), f"{tls}/server.pem", f"{tls}/server.key", path, f"{folder}/answer"]
+    return Peer("bare", port, path, body_file, command, folder)
 
 
-def nginx_config(tls, path, answer, folder):
+def nginx_config(port, tls, path, answer, folder):
     status, headers, body = answer
 
     def quoted(text, varies=False):
@@ -153,7 +152,7 @@ http {{
     uwsgi_temp_path {folder}/nginx-3; scgi_temp_path {folder}/nginx-4;
     client_body_buffer_size 64k; http2_max_concurrent_streams 128;
     server {{
-        listen 127.0.0.1:{NGINX_PORT} ssl http2;
+        listen 127.0.0.1:{port} ssl http2;
         ssl_certificate {tls}/server.pem; ssl_certificate_key {tls}/server.key; ssl_protocols TLSv1.2 TLSv1.3;
         location = {path} {{ default_type {content_type}; {' '.join(lines)} return {status} '{body.decode().replace("'", "")}'; }}
     }}
@@ -161,11 +160,11 @@ http {{
 """
 
 
-def start_nginx(tls, path, body_file, answer, folder):
+def start_nginx(port, tls, path, body_file, answer, folder):
     """None with the reason when there is no nginx."""
     program = shutil.which("nginx") or shutil.which("nginx", path="/usr/sbin")
     if not program:
         return None
     with open(f"{folder}/nginx.conf", "w") as file:
-        file.write(nginx_config(tls, path, answer, folder))
-    return Peer("nginx", NGINX_PORT, path, body_file, [program, "-p", folder, "-c", f"{folder}/nginx.conf"], folder)
+        file.write(nginx_config(port, tls, path, answer, folder))
+    return Peer("nginx", port, path, body_file, [program, "-p", folder, "-c", f"{folder}/nginx.conf"], folder)
