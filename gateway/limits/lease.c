@@ -135,7 +135,8 @@ void lease_install(struct lease *lease, uint32_t tokens, uint64_t expires_ns, ui
     uint32_t older = atomic_load_explicit(&lease->older, memory_order_relaxed) & 1;
     bool older_done = slot_tokens(&lease->slots[older], now_ns) == 0;
     uint32_t target = older_done ? older : older ^ 1;
-    bool target_runs = slot_tokens(&lease->slots[target], now_ns) > 0;
+    /* what is given back to an older slot that was seen empty is lost, not moved onto itself */
+    bool target_runs = !older_done && slot_tokens(&lease->slots[target], now_ns) > 0;
     uint64_t ended = slot_end(&lease->slots[target]);
     if (target_runs)
         slot_add(&lease->slots[older], tokens_of(ended));
