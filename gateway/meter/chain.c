@@ -3,6 +3,11 @@
  * meet a full disk) and mapped shared: an append is a copy into the page cache, which outlives kill
  * -9. A thread makes them ahead of need and syncs them.
  *
+ * A shipped segment is used again under a new number: its blocks are written already, so a sync of
+ * it is data and nothing else (new blocks cost ext4 a conversion for each, four times the sync).
+ * What it still holds are records of other numbers, which nobody takes for its own: the seq is part
+ * of a record. The new name is on disk before the segment is used.
+ *
  * A failed allocation leaves the chain to run into its end, where chain_ready says no. A failed
  * fdatasync marks the chain failed for good: after it the kernel may have dropped the dirty pages,
  * and a second fdatasync that succeeds would prove nothing. The records are still in the mapping,
@@ -43,28 +48,101 @@ void chain_init(struct chain *c, const char *dir, uint32_t loop, uint32_t segmen
     CHECK(c->per_segment > 0);
 }
 
-static struct segment *segment_make(const struct chain *c, uint64_t number)
+/* A name that is new is as good as the records under it. */
+static int sync_names(const struct chain *c)
+{
+    int fd = open(c->dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    int rc = fd < 0 || fsync(fd) ? errno : 0;
+    if (fd >= 0)
+        close(fd);
+    return rc;
+}
+
+static void segment_close(const struct chain *c, struct segment *s, bool remove)
 {
     char path[640];
+    if (s->data)
+        munmap(s->data, c->per_segment * RECORD_BYTES);
+    if (s->fd >= 0)
+        close(s->fd);
+    chain_segment_path(path, sizeof(path), c->dir, c->loop, s->number);
+    if (remove)
+        unlink(path);
+    free(s);
+}
+
+static int segment_fill(const struct chain *c, struct segment *s, const char *path)
+{
     size_t size = c->per_segment * RECORD_BYTES;
-    struct segment *s = calloc(1, sizeof(*s));
-    CHECK(s);
-    chain_segment_path(path, sizeof(path), c->dir, c->loop, number);
     s->fd = open(path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
     int rc = s->fd < 0 ? errno : posix_fallocate(s->fd, 0, (off_t)size);
-    void *data = rc ? MAP_FAILED
-                    : mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_POPULATE, s->fd, 0);
-    if (data != MAP_FAILED) {
-        s->data = data;
+    if (rc)
+        return rc;
+    void *data = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_POPULATE, s->fd, 0);
+    if (data == MAP_FAILED)
+        return errno;
+    s->data = data;
+    return sync_names(c);
+}
+
+static struct segment *segment_new(const struct chain *c, uint64_t number)
+{
+    char path[640];
+    struct segment *s = calloc(1, sizeof(*s));
+    CHECK(s);
+    *s = (struct segment){ .number = number, .fd = -1 };
+    chain_segment_path(path, sizeof(path), c->dir, c->loop, number);
+    int rc = segment_fill(c, s, path);
+    if (rc == 0)
         return s;
+    LOG(LOG_ERROR, "spool.segment", F_STR("path", path), F_STR("reason", strerror(rc)));
+    segment_close(c, s, s->fd >= 0);
+    return NULL;
+}
+
+static struct segment *spare_take(struct chain *c)
+{
+    for (size_t i = 0; i < CHAIN_SPARES; i++) {
+        struct segment *s = atomic_exchange(&c->spares[i], NULL);
+        if (s)
+            return s;
     }
-    LOG(LOG_ERROR, "spool.segment", F_STR("path", path),
-        F_STR("reason", strerror(rc ? rc : errno)));
-    if (s->fd >= 0) {
-        close(s->fd);
-        unlink(path);
+    return NULL;
+}
+
+static bool spare_put(struct chain *c, struct segment *s)
+{
+    for (size_t i = 0; i < CHAIN_SPARES; i++) {
+        struct segment *none = NULL;
+        if (atomic_compare_exchange_strong(&c->spares[i], &none, s))
+            return true;
     }
-    free(s);
+    return false;
+}
+
+static bool segment_rename(const struct chain *c, struct segment *s, uint64_t number)
+{
+    char from[640], to[640];
+    chain_segment_path(from, sizeof(from), c->dir, c->loop, s->number);
+    chain_segment_path(to, sizeof(to), c->dir, c->loop, number);
+    int rc = rename(from, to) ? errno : 0;
+    if (rc == 0) {
+        s->number = number;
+        rc = sync_names(c);
+    }
+    if (rc)
+        LOG(LOG_ERROR, "spool.segment", F_STR("path", to), F_STR("reason", strerror(rc)));
+    return rc == 0;
+}
+
+static struct segment *segment_make(struct chain *c, uint64_t number)
+{
+    struct segment *s = spare_take(c);
+    if (!s)
+        return segment_new(c, number);
+    if (segment_rename(c, s, number))
+        return s;
+    segment_close(c, s, true);
     return NULL;
 }
 
@@ -149,34 +227,26 @@ uint32_t chain_read(struct chain *c, struct usage_event *out, uint32_t max, uint
     return count;
 }
 
-static void segment_drop(struct chain *c, uint64_t number, bool remove)
-{
-    char path[640];
-    struct segment *s = atomic_exchange(segment_at(c, number), NULL);
-    if (!s)
-        return;
-    munmap(s->data, c->per_segment * RECORD_BYTES);
-    close(s->fd);
-    chain_segment_path(path, sizeof(path), c->dir, c->loop, number);
-    if (remove)
-        unlink(path);
-    free(s);
-}
-
 void chain_shipped(struct chain *c, uint64_t count)
 {
     uint64_t shipped = atomic_fetch_add(&c->shipped, count) + count;
     pthread_mutex_lock(&c->files);
     while ((atomic_load(&c->removed) + 1) * c->per_segment <= shipped) {
         uint64_t number = atomic_fetch_add(&c->removed, 1);
-        segment_drop(c, number, true);
+        struct segment *s = atomic_exchange(segment_at(c, number), NULL);
+        if (!spare_put(c, s))
+            segment_close(c, s, true);
     }
     pthread_mutex_unlock(&c->files);
 }
 
 void chain_release(struct chain *c, bool remove)
 {
+    struct segment *s;
+    while ((s = spare_take(c)))
+        segment_close(c, s, true);
     for (uint64_t number = atomic_load(&c->removed); number < atomic_load(&c->made); number++)
-        segment_drop(c, number, remove);
+        if ((s = atomic_exchange(segment_at(c, number), NULL)))
+            segment_close(c, s, remove);
     pthread_mutex_destroy(&c->files);
 }

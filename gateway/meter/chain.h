@@ -13,7 +13,10 @@
 
 #define CHAIN_SEGMENTS_MAX 4096 /* alive at a time */
 
+#define CHAIN_SPARES 2 /* shipped segments that wait to be used again */
+
 struct segment {
+    uint64_t number; /* in its file's name */
     int fd;
     uint8_t *data;
 };
@@ -24,11 +27,12 @@ struct chain {
     uint64_t per_segment;  /* records */
     uint32_t segments_max; /* alive at a time: the cap in bytes */
     struct segment *_Atomic segments[CHAIN_SEGMENTS_MAX];
-    _Atomic uint64_t appended; /* [loop] writes */
-    _Atomic uint64_t made;     /* [syncer] segments made so far */
-    _Atomic uint64_t removed;  /* [shipper] segments removed so far */
-    _Atomic uint64_t shipped;  /* [shipper] events */
-    uint64_t synced;           /* [syncer] events */
+    struct segment *_Atomic spares[CHAIN_SPARES]; /* [shipper] puts, [syncer] takes */
+    _Atomic uint64_t appended;                    /* [loop] writes */
+    _Atomic uint64_t made;                        /* [syncer] segments made so far */
+    _Atomic uint64_t removed;                     /* [shipper] segments removed so far */
+    _Atomic uint64_t shipped;                     /* [shipper] events */
+    uint64_t synced;                              /* [syncer] events */
     _Atomic bool failed;
     pthread_mutex_t files; /* a segment is not closed while it is synced */
 };
@@ -45,7 +49,7 @@ bool chain_append(struct chain *chain, const struct usage_event *event);
 /* [shipper] Decodes up to `max` events from the first unshipped; says how many. */
 uint32_t chain_read(struct chain *chain, struct usage_event *out, uint32_t max,
                     uint64_t *out_first_seq);
-void chain_shipped(struct chain *chain, uint64_t count); /* removes what is wholly shipped */
+void chain_shipped(struct chain *chain, uint64_t count); /* lets go what is wholly shipped */
 /* Unmaps; with `remove`, unlinks too. Nobody uses it any more. */
 void chain_release(struct chain *chain, bool remove);
 

@@ -54,6 +54,7 @@ static void sleep_ms(uint32_t ms)
 static void *sync_thread(void *arg)
 {
     struct meter *m = arg;
+    thread_name("spool-sync");
     while (!atomic_load(&m->stopping)) {
         for (uint32_t i = 0; i < m->loops; i++)
             if (!chain_prepare(&m->taps[i].chain) || !chain_sync(&m->taps[i].chain))
@@ -118,6 +119,7 @@ static void *ship_thread(void *arg)
     struct meter *m = arg;
     uint64_t orphans_ns = 0;
     uint32_t pause = SHIP_MS;
+    thread_name("usage-ship");
     do {
         maas_status status = MAAS_OK;
         if (clock_mono_ns() >= orphans_ns && !atomic_load(&m->stopping)) {

@@ -15,6 +15,7 @@
 
 #undef fail /* ours is meant */
 
+#include <dirent.h>
 #include <fcntl.h>
 #include <ftw.h>
 #include <signal.h>
@@ -255,6 +256,120 @@ static void kill_9_at_any_time_loses_nothing_that_was_acknowledged(void **state)
     munmap(acknowledged, 4096);
 }
 
+/* What a child that ships shares with the test. */
+struct shipping {
+    _Atomic uint64_t acknowledged; /* appended for sure */
+    _Atomic uint64_t taken;        /* as the receiver's cursor: shipped for sure */
+    uint64_t next;                 /* the test's: the first event that was not seen yet */
+};
+
+static maas_status take_all(void *arg, const struct uuid *spool, uint32_t loop, uint64_t first_seq,
+                            const struct usage_event *events, uint32_t count, maas_error *error)
+{
+    (void)spool;
+    (void)loop;
+    (void)events;
+    (void)error;
+    struct shipping *s = arg;
+    atomic_store(&s->taken, first_seq + count - 1);
+    return MAAS_OK;
+}
+
+/* As the database does: what is before the cursor is skipped, the rest must follow it. */
+static maas_status take_rest(void *arg, const struct uuid *spool, uint32_t loop, uint64_t first_seq,
+                             const struct usage_event *events, uint32_t count, maas_error *error)
+{
+    (void)spool;
+    (void)loop;
+    (void)error;
+    struct shipping *s = arg;
+    for (uint32_t n = 0; n < count; n++) {
+        assert_int_equal(events[n].units, first_seq + n - 1);
+        if (first_seq + n <= s->next)
+            continue;
+        assert_int_equal(first_seq + n, s->next + 1);
+        s->next++;
+    }
+    return MAAS_OK;
+}
+
+static void child_appends_and_ships(struct shipping *s)
+{
+    struct meter_config config = { .dir = root,
+                                   .loops = 1,
+                                   .bytes_max = 1 << 26,
+                                   .segment_bytes = SEGMENT_BYTES,
+                                   .sync_ms = 1,
+                                   .conninfo = "" };
+    struct usage_sink taker = { take_all, memory_close, s };
+    struct meter *m = NULL;
+    if (meter_start_with(&config, &taker, &m, NULL))
+        _exit(1);
+    for (uint64_t i = 0;;) {
+        struct usage_event e = event_of(i);
+        if (meter_ready(meter_tap(m, 0)) && meter_append(meter_tap(m, 0), &e, NULL) == MAAS_OK)
+            atomic_store(&s->acknowledged, ++i);
+    }
+}
+
+static void kill_9_among_segments_that_are_used_again_loses_and_doubles_nothing(void **state)
+{
+    (void)state;
+    struct shipping *s =
+        mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    assert_true(s != MAP_FAILED);
+    struct usage_sink rest = { take_rest, memory_close, s };
+    for (int round = 0; round < 10; round++) {
+        struct uuid none;
+        uint64_t events = 0, spools = 0,
+                 wanted = 64 * (10 + hash_bytes(&round, sizeof(round)) % 40);
+        struct timespec t = { 0, 1000000 };
+        clean(NULL);
+        memset(s, 0, sizeof(*s));
+        pid_t pid = fork();
+        if (pid == 0)
+            child_appends_and_ships(s);
+        for (int wait = 0; atomic_load(&s->taken) < wanted && wait < 20000; wait++)
+            nanosleep(&t, NULL);
+        kill(pid, SIGKILL);
+        waitpid(pid, NULL, 0);
+        assert_true(atomic_load(&s->taken) >= wanted);
+        memset(&none, 0, sizeof(none));
+        s->next = atomic_load(&s->taken);
+        assert_int_equal(
+            orphans_ship(root, &none, SEGMENT_BYTES / RECORD_BYTES, &rest, &events, &spools, NULL),
+            MAAS_OK);
+        uint64_t acknowledged = atomic_load(&s->acknowledged);
+        assert_true(s->next == acknowledged || s->next == acknowledged + 1);
+    }
+    munmap(s, 4096);
+}
+
+static void shipped_segments_are_used_again(void **state)
+{
+    (void)state;
+    struct meter *m = start(1, 64 * SEGMENT_BYTES);
+    char dir[512];
+    uint32_t files = 0;
+    for (uint64_t i = 0; i < 100 * 64; i++)
+        append_when_ready(meter_tap(m, 0), i);
+    struct timespec t = { 0, 10000000 };
+    for (int wait = 0; events_in_memory() < 100 * 64 && wait < 1000; wait++)
+        nanosleep(&t, NULL);
+    DIR *d = opendir(root);
+    struct dirent *entry;
+    while ((entry = readdir(d)) && entry->d_name[0] == '.')
+        ;
+    snprintf(dir, sizeof(dir), "%s/%s", root, entry->d_name);
+    closedir(d);
+    d = opendir(dir);
+    while ((entry = readdir(d)))
+        files += strstr(entry->d_name, ".seg") != NULL;
+    closedir(d);
+    assert_in_range(files, CHAIN_SPARES + 1, CHAIN_SPARES + 3); /* spares, in use, ahead */
+    meter_stop(m, 5000);
+}
+
 static void a_living_spool_is_not_adopted(void **state)
 {
     (void)state;
@@ -330,6 +445,9 @@ int main(void)
                                clean),
         cmocka_unit_test_setup(a_full_spool_says_so_before_the_work_and_loses_nothing, clean),
         cmocka_unit_test_setup(kill_9_at_any_time_loses_nothing_that_was_acknowledged, clean),
+        cmocka_unit_test_setup(kill_9_among_segments_that_are_used_again_loses_and_doubles_nothing,
+                               clean),
+        cmocka_unit_test_setup(shipped_segments_are_used_again, clean),
         cmocka_unit_test_setup(a_living_spool_is_not_adopted, clean),
         cmocka_unit_test_setup(a_spool_cut_or_flipped_anywhere_replays_exactly_its_valid_prefix,
                                clean),
