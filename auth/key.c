@@ -16,6 +16,7 @@
 
 #include "auth/base62.h"
 #include "auth/mac.h"
+#include "auth/siphash.h"
 
 #define PREFIX     "maas_live_"
 #define PREFIX_LEN (sizeof(PREFIX) - 1)
@@ -38,6 +39,7 @@ struct key_ring {
 
 struct key_checker {
     const struct key_ring *ring;
+    uint64_t memory_key[2];
 };
 
 /* ---- the ring */
@@ -181,11 +183,15 @@ struct key_checker *key_checker_new(const struct key_ring *ring)
     struct key_checker *c = calloc(1, sizeof(*c));
     CHECK(c);
     c->ring = ring;
+    random_bytes(c->memory_key, sizeof(c->memory_key));
     return c;
 }
 
 void key_checker_free(struct key_checker *c)
 {
+    if (!c)
+        return;
+    OPENSSL_cleanse(c, sizeof(*c));
     free(c);
 }
 
@@ -206,6 +212,32 @@ bool key_verify(struct key_checker *c, struct str text, uint16_t pepper_version,
     bool equal = CRYPTO_memcmp(made, stored ? stored : dummy, KEY_MAC_LEN) == 0;
     OPENSSL_cleanse(made, sizeof(made));
     return equal & known & (stored != NULL);
+}
+
+/* ---- the memory of what passed */
+
+bool key_peek(struct str text, char out_id[KEY_ID_LEN])
+{
+    if (text.len != KEY_TEXT_LEN || memcmp(text.data, PREFIX, PREFIX_LEN) != 0)
+        return false;
+    memcpy(out_id, text.data + PREFIX_LEN, KEY_ID_LEN);
+    return true;
+}
+
+void key_remember(const struct key_checker *c, struct str text, struct key_memo *memo)
+{
+    siphash128(c->memory_key, text, memo->hash);
+    memo->set = true;
+}
+
+bool key_is_remembered(const struct key_checker *c, struct str text, const struct key_memo *memo)
+{
+    static const struct key_memo nothing;
+    struct key_memo made;
+    if (!memo)
+        memo = &nothing;
+    siphash128(c->memory_key, text, made.hash);
+    return (CRYPTO_memcmp(made.hash, memo->hash, sizeof(made.hash)) == 0) & memo->set;
 }
 
 /* ---- making */

@@ -45,8 +45,8 @@ enum key_form {
  * nothing allocated. */
 enum key_form key_parse(const struct key_ring *ring, struct str text, char out_id[KEY_ID_LEN]);
 
-/* The right to check keys against a ring, which must outlive it. [any] key_verify allocates nothing
- * and changes nothing. */
+/* The right to check keys against a ring, which must outlive it. [any] Checks allocate nothing and
+ * change nothing. */
 struct key_checker;
 struct key_checker *key_checker_new(const struct key_ring *ring);
 void key_checker_free(struct key_checker *c);
@@ -57,6 +57,22 @@ void key_checker_free(struct key_checker *c);
  */
 bool key_verify(struct key_checker *c, struct str text, uint16_t pepper_version,
                 const uint8_t stored[KEY_MAC_LEN]);
+
+/*
+ * A key that passed is remembered by a keyed hash of its whole text (128 bits, under a random key
+ * of the checker), so that the next request with it costs a fifth of an HMAC and no secret is kept.
+ * The memory belongs to the record the key was verified against and ends with it.
+ */
+struct key_memo { /* zeroed: nothing is remembered */
+    uint64_t hash[2];
+    bool set;
+};
+/* The id that a text of our form would have, without checking more of it. */
+bool key_peek(struct str text, char out_id[KEY_ID_LEN]);
+void key_remember(const struct key_checker *c, struct str text, struct key_memo *memo);
+/* Whether this very text was remembered. Constant time in its bytes; the same work with `memo`
+ * NULL, which says false. */
+bool key_is_remembered(const struct key_checker *c, struct str text, const struct key_memo *memo);
 
 /* Makes a new key. `out_text` is the only place the secret ever stands: show once, wipe. */
 struct key_new {

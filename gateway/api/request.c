@@ -158,15 +158,10 @@ static enum step_result refuse_key(struct call *call)
     return call_fail(call, 401, "invalid_api_key", STR(""), "incorrect API key provided");
 }
 
-/* The same work and the same words whether the id is unknown or the secret is wrong. */
-static enum step_result check_principal(struct call *call, struct principal *who)
+/* The key is the principal's: may it call now? */
+static enum step_result take_principal(struct call *call, struct principal *who)
 {
-    struct str key = presented_key(call);
-    uint64_t now = clock_real_us();
-    bool good =
-        key_verify(call->at->checker, key, who ? who->pepper_version : 0, who ? who->mac : NULL);
-    if (!good || !who)
-        return refuse_key(call);
+    uint64_t now = loop_real_us(call->at->loop);
     if (who->revoked)
         return call_fail(call, 401, "api_key_revoked", STR(""), "this API key was revoked");
     if ((who->expires_us && now >= who->expires_us) || now < who->not_before_us)
@@ -177,6 +172,18 @@ static enum step_result check_principal(struct call *call, struct principal *who
     principal_ref(who);
     call->who = who;
     return STEP_NEXT;
+}
+
+/* The same work and the same words whether the id is unknown or the secret is wrong. */
+static enum step_result check_principal(struct call *call, struct principal *who)
+{
+    struct str key = presented_key(call);
+    bool good =
+        key_verify(call->at->checker, key, who ? who->pepper_version : 0, who ? who->mac : NULL);
+    if (!good || !who)
+        return refuse_key(call);
+    key_remember(call->at->checker, key, &who->memo);
+    return take_principal(call, who);
 }
 
 static enum step_result refuse_busy(struct call *call)
@@ -199,6 +206,7 @@ static enum step_result step_authenticate(struct call *call)
 {
     char id[KEY_ID_LEN];
     struct principal *who = NULL;
+    enum view_answer answer = VIEW_ABSENT;
     uint64_t now = loop_now_ns(call->at->loop);
     if (call->route->open)
         return STEP_NEXT;
@@ -208,9 +216,14 @@ static enum step_result step_authenticate(struct call *call)
         return call_fail(call, 401, "missing_api_key", STR(""),
                          "no API key provided: send 'Authorization: Bearer <key>' or 'x-api-key'");
     }
-    if (key_parse(call->at->app->keys, key, id) != KEY_OK)
+    bool has_id = key_peek(key, id);
+    if (has_id)
+        answer = view_key(call->at->view, id, now, &who);
+    if (key_is_remembered(call->at->checker, key, who ? &who->memo : NULL))
+        return take_principal(call, who); /* nearly always */
+    if (!has_id || key_parse(call->at->app->keys, key, id) != KEY_OK)
         return refuse_key(call);
-    switch (view_key(call->at->view, id, now, &who)) {
+    switch (answer) {
     case VIEW_FOUND:
         return check_principal(call, who);
     case VIEW_ABSENT:
@@ -348,7 +361,7 @@ static bool meter_call(struct call *call, const struct complete_frame *frame)
     uint32_t rows = frame->rows < call->max_rows ? frame->rows : call->max_rows;
     maas_error error = MAAS_ERROR_INIT;
     struct usage_event event = {
-        .at_us = clock_real_us(),
+        .at_us = loop_real_us(call->at->loop),
         .tenant = call->who->tenant,
         .key = call->who->key,
         .model = call->model_id,

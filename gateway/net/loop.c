@@ -24,11 +24,11 @@
 #include <sys/eventfd.h>
 #include <unistd.h>
 
-enum { TURNS_MAX = 8, IDLE_WAIT_MS = 500 };
+enum { TURNS_MAX = 8, IDLE_WAIT_MS = 500, BUFFERS_KEPT = 1024 /* of 4 KiB */ };
 
 struct turn_clock {
-    bool valid;
-    uint64_t now_ns;
+    bool valid, real_valid;
+    uint64_t now_ns, real_us;
 };
 
 struct loop {
@@ -63,6 +63,16 @@ uint64_t loop_now_ns(const struct loop *loop)
         clock->valid = true;
     }
     return clock->now_ns;
+}
+
+uint64_t loop_real_us(const struct loop *loop)
+{
+    struct turn_clock *clock = loop->clock;
+    if (!clock->real_valid) {
+        clock->real_us = clock_real_us();
+        clock->real_valid = true;
+    }
+    return clock->real_us;
 }
 
 static uint64_t tick_of(const struct loop *loop, uint64_t ns)
@@ -263,16 +273,23 @@ static void after_poll(struct loop *loop)
 
 static void poll_once(struct loop *loop, int32_t wait_ms)
 {
-    loop->clock->valid = false;
+    loop->clock->valid = loop->clock->real_valid = false;
     if (h2o_evloop_run(loop->h2o, wait_ms) != 0 && errno != EINTR &&
         loop->failed_turns++ % 1024 == 0)
         LOG(LOG_ERROR, "loop.poll", F_UINT("loop", loop->index), F_INT("errno", errno));
     repair_wall_clock(loop);
 }
 
+/* Callbacks of writes that were made outside the library's own run: it polls before it runs them.
+ */
+static bool library_is_busy(const struct loop *loop)
+{
+    return loop->h2o->_pending_as_client != NULL || loop->h2o->_pending_as_server != NULL;
+}
+
 void loop_once(struct loop *loop, int32_t wait_ms)
 {
-    if (before_poll(loop))
+    if (before_poll(loop) || library_is_busy(loop))
         wait_ms = 0;
     wait_ms = wait_for_timers(loop, wait_ms);
     if (wait_ms > 0) {
@@ -289,8 +306,16 @@ void loop_once(struct loop *loop, int32_t wait_ms)
     atomic_fetch_add_explicit(&loop->turn_number, 1, memory_order_relaxed);
 }
 
+/* The library keeps 16 freed buffers of a thread; one is taken and given back with each read, each
+ * body and each answer. */
+static void keep_buffers(void)
+{
+    h2o_socket_buffer_prototype.allocator.max = BUFFERS_KEPT;
+}
+
 void loop_run(struct loop *loop)
 {
+    keep_buffers();
     while (!atomic_load(&loop->stop))
         loop_once(loop, IDLE_WAIT_MS);
     atomic_store(&loop->stop, false);

@@ -27,7 +27,8 @@ uint32_t loop_index(const struct loop *loop);
 void loop_add_turn(struct loop *loop, const struct loop_turn *turn); /* copied; at most 8 */
 void loop_run(struct loop *loop);                                    /* until loop_stop */
 void loop_stop(struct loop *loop);                                   /* [any] */
-uint64_t loop_now_ns(const struct loop *loop); /* CLOCK_MONOTONIC as read once this turn */
+uint64_t loop_now_ns(const struct loop *loop);  /* CLOCK_MONOTONIC as read once this turn */
+uint64_t loop_real_us(const struct loop *loop); /* CLOCK_REALTIME, likewise */
 uint64_t
 loop_turns(const struct loop *loop); /* [any] counts turns (relaxed): the liveness of /healthz */
 

@@ -58,8 +58,8 @@ const struct deployment *snapshot_resolve(const struct snapshot *s, const struct
 /* Whether the tenant may see `d`: its own or granted. For listings. */
 bool deployment_visible(const struct deployment *d, const struct uuid *tenant);
 
-/* Who calls: an immutable record of a key with its tenant and plan, counted because requests
- * outlive cache entries. */
+/* Who calls: a record of a key with its tenant and plan that does not change (but its memo),
+ * counted because requests outlive cache entries. */
 struct principal {
     uint32_t refs; /* loop-private count */
     char key_id[KEY_ID_LEN + 1];
@@ -71,6 +71,7 @@ struct principal {
     uint64_t not_before_us, expires_us; /* wall clock; 0: none */
     uint16_t pepper_version;
     uint8_t mac[KEY_MAC_LEN];
+    struct key_memo memo; /* of the text that was verified against mac: the one part that changes */
     struct scope_set scopes;
     uint64_t body_max, v2_body_max; /* of the plan, bytes */
     uint32_t max_rows;

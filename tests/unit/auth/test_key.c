@@ -1,6 +1,7 @@
 /* API keys: what is accepted, and that nothing else is. */
 #include "auth/base62.h"
 #include "auth/key.h"
+#include "auth/siphash.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -8,6 +9,7 @@
 #include <stdint.h>
 #include <cmocka.h>
 
+#include <openssl/core_names.h>
 #include <openssl/evp.h>
 #include <openssl/hmac.h>
 #include <stdio.h>
@@ -245,6 +247,80 @@ static void the_crc_is_the_published_one_at_every_length(void **state)
     assert_memory_equal(crc, "3jZRME", BASE62_CRC); /* 0xcbf43926 */
 }
 
+/* ---- the memory of what passed */
+
+static void reference(const uint64_t key[2], struct str text, uint8_t out[16])
+{
+    EVP_MAC *mac = EVP_MAC_fetch(NULL, "SIPHASH", NULL);
+    EVP_MAC_CTX *context = EVP_MAC_CTX_new(mac);
+    size_t size = 16, len = 0;
+    const OSSL_PARAM params[] = { OSSL_PARAM_construct_size_t(OSSL_MAC_PARAM_SIZE, &size),
+                                  OSSL_PARAM_construct_end() };
+    assert_int_equal(EVP_MAC_init(context, (const uint8_t *)key, 16, params), 1);
+    assert_int_equal(EVP_MAC_update(context, (const uint8_t *)text.data, text.len), 1);
+    assert_int_equal(EVP_MAC_final(context, out, &len, 16), 1);
+    assert_int_equal(len, 16);
+    EVP_MAC_CTX_free(context);
+    EVP_MAC_free(mac);
+}
+
+static void siphash_agrees_with_openssl_at_every_length(void **state)
+{
+    (void)state;
+    uint64_t key[2], made[2];
+    uint8_t theirs[16];
+    char text[130];
+    for (size_t len = 0; len < sizeof(text); len++) {
+        random_bytes(key, sizeof(key));
+        random_bytes(text, sizeof(text));
+        siphash128(key, (struct str){ text, len }, made);
+        reference(key, (struct str){ text, len }, theirs);
+        assert_memory_equal(made, theirs, sizeof(theirs));
+    }
+}
+
+static void only_the_very_text_that_passed_is_remembered(void **state)
+{
+    (void)state;
+    struct key_ring *ring = ring_with(P1);
+    struct key_checker *checker = key_checker_new(ring), *other = key_checker_new(ring);
+    struct key_new key;
+    struct key_memo memo = { .set = false };
+    char id[KEY_ID_LEN], text[KEY_TEXT_LEN];
+    key_make(ring, &key);
+    assert_false(key_is_remembered(checker, text_of(&key), NULL));
+    assert_false(key_is_remembered(checker, text_of(&key), &memo));
+    assert_true(key_peek(text_of(&key), id));
+    assert_memory_equal(id, key.id, KEY_ID_LEN);
+    key_remember(checker, text_of(&key), &memo);
+    assert_true(key_is_remembered(checker, text_of(&key), &memo));
+    assert_false(key_is_remembered(other, text_of(&key), &memo)); /* each has a key of its own */
+    for (size_t at = 0; at < KEY_TEXT_LEN; at++) {
+        memcpy(text, key.text, KEY_TEXT_LEN);
+        text[at] ^= 1;
+        assert_false(key_is_remembered(checker, (struct str){ text, KEY_TEXT_LEN }, &memo));
+    }
+    assert_false(key_is_remembered(checker, (struct str){ key.text, KEY_TEXT_LEN - 1 }, &memo));
+    assert_false(key_is_remembered(checker, (struct str){ "", 0 }, &memo));
+    key_checker_free(other);
+    key_checker_free(checker);
+    key_ring_free(ring);
+}
+
+static void a_peek_wants_the_form_and_nothing_more(void **state)
+{
+    (void)state;
+    char id[KEY_ID_LEN];
+    char text[] = "maas_live_abcdefgh";
+    assert_false(key_peek(STR(""), id));
+    assert_false(key_peek(str_of(text), id));
+    assert_false(key_peek(
+        STR("maas_test_00000000000000000000000000000000000000000000000000000000000000"), id));
+    assert_true(key_peek(
+        STR("maas_live_00000000000000000000000000000000000000000000000000000000000000"), id));
+    assert_memory_equal(id, "00000000", KEY_ID_LEN);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -259,6 +335,9 @@ int main(void)
         cmocka_unit_test(every_bit_of_the_stored_mac_counts),
         cmocka_unit_test(a_forged_tag_with_a_right_checksum_is_refused),
         cmocka_unit_test(the_crc_is_the_published_one_at_every_length),
+        cmocka_unit_test(siphash_agrees_with_openssl_at_every_length),
+        cmocka_unit_test(only_the_very_text_that_passed_is_remembered),
+        cmocka_unit_test(a_peek_wants_the_form_and_nothing_more),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
