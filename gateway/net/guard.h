@@ -22,6 +22,7 @@ struct phr_header { /* the library's layout; its header is not installed */
 
 struct guard_real { /* filled before main() */
     void (*read_start)(h2o_socket_t *, h2o_socket_cb);
+    void (*read_stop)(h2o_socket_t *);
     void (*write)(h2o_socket_t *, h2o_iovec_t *, size_t, h2o_socket_cb);
     void (*close)(h2o_socket_t *);
     void (*dispose_request)(h2o_req_t *);

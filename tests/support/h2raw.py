@@ -181,6 +181,7 @@ class H1:
 
     def __init__(self, address, timeout=5):
         self.sock = connect(address, ["http/1.1"], timeout)
+        self.rest = b""  # of the next answer
 
     def send(self, data):
         try:
@@ -206,7 +207,7 @@ class H1:
     def read_answer(self, timeout=5):
         """One answer with Content-Length: (status, body)."""
         self.sock.settimeout(timeout)
-        out = b""
+        out, self.rest = self.rest, b""
         while b"\r\n\r\n" not in out:
             data = self.sock.recv(65536)
             if not data:
@@ -223,7 +224,8 @@ class H1:
             if not data:
                 raise Closed(repr(out))
             body += data
-        return int(head.split()[1]), body
+        self.rest = body[length:]
+        return int(head.split()[1]), body[:length]
 
     def close(self):
         self.sock.close()

@@ -292,3 +292,47 @@ def test_an_idle_connection_that_sends_pieces_of_tls_records_is_closed(quick):
             time.sleep(0.1)
     assert time.monotonic() - start < 2
     raw.close()
+
+
+def test_a_kept_connection_is_read_again_at_once_after_a_late_answer(start_server):
+    """An answer that is given outside of the library's run must not leave the connection deaf until something wakes the loop."""
+    target = start_server()
+    client = h2raw.H1(target.address)
+    start = time.monotonic()
+    for _ in range(12):
+        client.send(b"GET /slow?1 HTTP/1.1\r\nHost: a\r\n\r\n")
+        assert client.read_answer()[0] == 200
+    assert time.monotonic() - start < 2  # each would wait for the idle turn, half a second
+
+
+def test_requests_in_a_pipeline_are_answered_in_order_while_one_is_worked_on(start_server):
+    target = start_server()
+    client = h2raw.H1(target.address)
+    client.send(b"GET /slow?300 HTTP/1.1\r\nHost: a\r\n\r\n")
+    time.sleep(0.1)  # while the first is worked on, reading is stopped: nothing of these may reach its buffer
+    body = b"x" * 100000
+    client.send(b"POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: %d\r\n\r\n" % len(body) + body)
+    client.send(b"GET /find?host HTTP/1.1\r\nHost: last\r\n\r\n")
+    answers = [client.read_answer() for _ in range(3)]
+    assert [status for status, _ in answers] == [200, 200, 200]
+    assert answers[1][1] == body and answers[2][1] == b"last"
+
+
+def test_a_client_that_leaves_while_its_request_is_worked_on_costs_nothing(start_server):
+    target = start_server()
+    for ending in (lambda c: c.close(), lambda c: c.sock.unwrap(), lambda c: c.sock.shutdown(socket.SHUT_WR)):
+        client = h2raw.H1(target.address)
+        client.send(b"GET /slow?300 HTTP/1.1\r\nHost: a\r\n\r\n")
+        time.sleep(0.1)
+        client.sock.settimeout(0.05)
+        try:
+            ending(client)
+        except OSError:
+            pass
+    cpu = sum(map(int, open(f"/proc/{target.pid}/stat").read().rsplit(")", 1)[1].split()[11:13]))
+    time.sleep(0.6)
+    other = h2raw.H1(target.address)
+    other.send(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+    assert other.read_answer()[0] == 200
+    spent = sum(map(int, open(f"/proc/{target.pid}/stat").read().rsplit(")", 1)[1].split()[11:13])) - cpu
+    assert spent < 20  # hundredths of a second: a loop that polls a closed connection in vain would burn 50
