@@ -283,6 +283,7 @@ static void *work_thread(void *arg)
 {
     struct admin *admin = arg;
     struct admin_call *call;
+    thread_name("admin-work");
     while ((call = take(admin))) {
         call->sql = admin->sql;
         work(call);
@@ -296,6 +297,7 @@ static void *work_thread(void *arg)
 
 static void *loop_thread(void *arg)
 {
+    thread_name("admin-loop");
     loop_run(((struct admin *)arg)->loop);
     return NULL;
 }

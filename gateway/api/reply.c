@@ -163,15 +163,27 @@ enum step_result call_fail_status(struct call *call, maas_status status, struct 
     return call_fail(call, 502, "model_failed", STR(""), "the model failed on this request");
 }
 
+/* "name;dur=1.234": milliseconds with the microseconds behind the point. */
+static char *put_duration(char *at, struct str name, uint64_t us)
+{
+    memcpy(at, name.data, name.len);
+    at = text_uint(at + name.len, us / 1000);
+    uint32_t rest = (uint32_t)(us % 1000);
+    *at++ = '.';
+    *at++ = (char)('0' + rest / 100);
+    *at++ = (char)('0' + rest / 10 % 10);
+    *at++ = (char)('0' + rest % 10);
+    return at;
+}
+
 void call_timing(struct call *call, uint32_t queue_us, uint32_t compute_us)
 {
     uint64_t all_us = (loop_now_ns(call->at->loop) - call->started_ns) / 1000;
     uint64_t spent = (uint64_t)queue_us + compute_us,
              overhead = all_us > spent ? all_us - spent : 0;
-    char *text = exchange_alloc(call->ex, 128);
-    int n = snprintf(text, 128, "queue;dur=%u.%03u, compute;dur=%u.%03u, overhead;dur=%llu.%03u",
-                     queue_us / 1000, queue_us % 1000, compute_us / 1000, compute_us % 1000,
-                     (unsigned long long)(overhead / 1000), (unsigned)(overhead % 1000));
-    if (n > 0 && n < 128)
-        exchange_header(call->ex, STR("server-timing"), (struct str){ text, (size_t)n });
+    char *text = exchange_alloc(call->ex, 128), *at = text; /* 41 characters and 3 numbers */
+    at = put_duration(at, STR("queue;dur="), queue_us);
+    at = put_duration(at, STR(", compute;dur="), compute_us);
+    at = put_duration(at, STR(", overhead;dur="), overhead);
+    exchange_header(call->ex, STR("server-timing"), (struct str){ text, (size_t)(at - text) });
 }

@@ -8,6 +8,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <pthread.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -62,6 +63,11 @@ uint64_t clock_real_us(void)
     struct timespec t;
     clock_gettime(CLOCK_REALTIME, &t);
     return (uint64_t)t.tv_sec * 1000000u + (uint64_t)t.tv_nsec / 1000u;
+}
+
+void thread_name(const char *name)
+{
+    (void)pthread_setname_np(pthread_self(), name);
 }
 
 /* ---- random bytes: the kernel's, for ids through a small pool per thread, so that an id costs no

@@ -53,6 +53,9 @@ bool uuid_is_zero(const struct uuid *id);
 /* ---- random bytes from the kernel; never fails (a kernel without them ends the process) */
 void random_bytes(void *out, size_t size);
 
+/* Names the calling thread (15 characters) for top, perf and gdb. */
+void thread_name(const char *name);
+
 /* ---- hashing for tables (not for secrets): 64-bit, seeded once per process against collisions */
 uint64_t hash_bytes(const void *data, size_t len);
 /* CRC-32C (Castagnoli), hardware where there is; `crc` is 0 or a previous result. */

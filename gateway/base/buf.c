@@ -59,14 +59,33 @@ void buf_str(struct buf *b, struct str s)
     buf_add(b, s.data, s.len);
 }
 
+char *text_uint(char *at, uint64_t value)
+{
+    static const char pairs[] = "00010203040506070809101112131415161718192021222324"
+                                "25262728293031323334353637383940414243444546474849"
+                                "50515253545556575859606162636465666768697071727374"
+                                "75767778798081828384858687888990919293949596979899";
+    char digits[TEXT_UINT_MAX], *first = digits + sizeof(digits);
+    while (value >= 100) {
+        first -= 2;
+        memcpy(first, &pairs[value % 100 * 2], 2);
+        value /= 100;
+    }
+    if (value >= 10) {
+        first -= 2;
+        memcpy(first, &pairs[value * 2], 2);
+    } else {
+        *--first = (char)('0' + value);
+    }
+    size_t len = (size_t)(digits + sizeof(digits) - first);
+    memcpy(at, first, len);
+    return at + len;
+}
+
 void buf_uint(struct buf *b, uint64_t n)
 {
-    char digits[20];
-    size_t at = sizeof(digits);
-    do
-        digits[--at] = (char)('0' + n % 10);
-    while (n /= 10);
-    buf_add(b, digits + at, sizeof(digits) - at);
+    char digits[TEXT_UINT_MAX];
+    buf_add(b, digits, (size_t)(text_uint(digits, n) - digits));
 }
 
 void buf_fmt(struct buf *b, const char *fmt, ...)

@@ -8,6 +8,10 @@
 
 #include "base/base.h"
 
+/* Decimal digits of `value` to `at`, without a NUL; returns the end. Two digits a step. */
+#define TEXT_UINT_MAX 20
+char *text_uint(char *at, uint64_t value);
+
 struct buf {
     char *data;
     size_t len, size, max; /* one byte more than `size` is there, for a formatter's NUL */

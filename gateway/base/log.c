@@ -97,6 +97,7 @@ static void wait_a_while_locked(void)
 static void *flush_thread(void *arg)
 {
     (void)arg;
+    thread_name("log");
     pthread_mutex_lock(&state.lock);
     while (!state.stopping || state.pending_len) {
         if (!state.stopping)

@@ -1,6 +1,6 @@
 /*
- * headers.c: a verdict as response headers, by hand because it runs on every answer: digits come
- * two at a time from a table, and a field that is empty is not written.
+ * headers.c: a verdict as response headers, by hand because it runs on every answer. A field that
+ * is empty is not written.
  *
  * The buffer holds the longest values there are: five times 20 digits, a duration of 24, and under
  * 80 fixed characters.
@@ -10,6 +10,8 @@
 #include "limits/headers.h"
 
 #include <string.h>
+
+#include "base/buf.h"
 
 static const char *const scopes[] = { [LIMIT_GLOBAL] = "\"global\"",
                                       [LIMIT_TENANT] = "\"tenant\"",
@@ -22,27 +24,6 @@ static char *put_text(char *at, const char *text, size_t len)
 {
     memcpy(at, text, len);
     return at + len;
-}
-
-static char *put_number(char *at, uint64_t value)
-{
-    static const char pairs[] = "00010203040506070809101112131415161718192021222324"
-                                "25262728293031323334353637383940414243444546474849"
-                                "50515253545556575859606162636465666768697071727374"
-                                "75767778798081828384858687888990919293949596979899";
-    char digits[20], *first = digits + sizeof(digits);
-    while (value >= 100) {
-        first -= 2;
-        memcpy(first, &pairs[value % 100 * 2], 2);
-        value /= 100;
-    }
-    if (value >= 10) {
-        first -= 2;
-        memcpy(first, &pairs[value * 2], 2);
-    } else {
-        *--first = (char)('0' + value);
-    }
-    return put_text(at, first, (size_t)(digits + sizeof(digits) - first));
 }
 
 /* Thousandths behind a point, without trailing zeros; nothing for 0. */
@@ -63,16 +44,16 @@ static char *put_duration(char *at, uint64_t ms)
 {
     uint64_t s = ms / 1000;
     if (s == 0 && ms > 0)
-        return put_text(put_number(at, ms), "ms", 2);
+        return put_text(text_uint(at, ms), "ms", 2);
     if (s >= 3600) {
-        at = put_number(at, s / 3600);
+        at = text_uint(at, s / 3600);
         *at++ = 'h';
     }
     if (s >= 60) {
-        at = put_number(at, s / 60 % 60);
+        at = text_uint(at, s / 60 % 60);
         *at++ = 'm';
     }
-    at = put_thousandths(put_number(at, s % 60), ms % 1000);
+    at = put_thousandths(text_uint(at, s % 60), ms % 1000);
     *at++ = 's';
     return at;
 }
@@ -93,8 +74,8 @@ static char *put_item(char *at, const struct limits_verdict *v, const char *firs
                       const char *second, uint64_t b)
 {
     at = put_text(at, scopes[v->scope], scope_lens[v->scope]);
-    at = put_number(put_text(at, first, 3), a);
-    return put_number(put_text(at, second, 3), b);
+    at = text_uint(put_text(at, first, 3), a);
+    return text_uint(put_text(at, second, 3), b);
 }
 
 size_t limits_headers(const struct limits_verdict *verdict, char buffer[LIMITS_HEADERS_BYTES],
@@ -109,11 +90,11 @@ size_t limits_headers(const struct limits_verdict *verdict, char buffer[LIMITS_H
         return 0;
     ADD("ratelimit-policy", put_item(at, v, ";q=", v->limit, ";w=", v->window_s));
     ADD("ratelimit", put_item(at, v, ";r=", v->remaining, ";t=", t));
-    ADD("x-ratelimit-limit-requests", put_number(at, v->limit));
-    ADD("x-ratelimit-remaining-requests", put_number(at, v->remaining));
+    ADD("x-ratelimit-limit-requests", text_uint(at, v->limit));
+    ADD("x-ratelimit-remaining-requests", text_uint(at, v->remaining));
     ADD("x-ratelimit-reset-requests", put_duration(at, v->reset_ms));
     if (no && !never)
-        ADD("retry-after", put_number(at, t));
+        ADD("retry-after", text_uint(at, t));
     if (no)
         ADD("x-should-retry", never ? put_text(at, "false", 5) : put_text(at, "true", 4));
     return count;

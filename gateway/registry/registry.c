@@ -214,6 +214,7 @@ static void wait_for_news(struct registry *r)
 static void *run(void *arg)
 {
     struct registry *r = arg;
+    thread_name("registry");
     while (!atomic_load(&r->stopping)) {
         round_once(r);
         wait_for_news(r);

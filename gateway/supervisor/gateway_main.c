@@ -97,6 +97,7 @@ static void *signal_thread(void *arg)
     struct gateway *g = arg;
     sigset_t set;
     int number;
+    thread_name("signals");
     sigemptyset(&set);
     sigaddset(&set, SIGTERM);
     sigaddset(&set, SIGINT);
@@ -150,6 +151,9 @@ static void *loop_thread(void *arg)
 {
     struct app_loop *at = arg;
     sigset_t set;
+    char name[16];
+    snprintf(name, sizeof(name), "loop-%u", loop_index(at->loop));
+    thread_name(name);
     sigemptyset(&set);
     sigaddset(&set, SIGCHLD); /* the main thread's */
     pthread_sigmask(SIG_BLOCK, &set, NULL);

@@ -46,6 +46,13 @@ static char *gateway_path(void)
     return path;
 }
 
+/* Hundreds of requests are in flight at once, each a few blocks: more than glibc's cache of a
+ * thread keeps by default, and what it does not keep costs a tenth of a request. */
+static void tune_malloc(void)
+{
+    setenv("GLIBC_TUNABLES", "glibc.malloc.tcache_count=1024:glibc.malloc.tcache_max=16384", 0);
+}
+
 static int start_gateway(const char *path, const char *config, const int high[2])
 {
     posix_spawn_file_actions_t actions;
@@ -178,6 +185,7 @@ int main(int argc, char **argv)
     config_free(config);
     log_start("supervisor", LOG_INFO);
     prctl(PR_SET_DUMPABLE, 0);
+    tune_malloc();
     run(&keeper);
     log_stop();
     return 0;
