@@ -66,33 +66,36 @@ def many_keys(gateway, folder):
     return path
 
 
-def redis_commands(gateway):
-    """Commands that Redis has done so far, scripts and plain ones, without our own INFO."""
+def redis_counts(gateway):
+    """(round trips, commands inside scripts) so far, as Redis itself counts them, without our own INFO."""
     with open(f"{gateway.folder}/place") as file:
         place = dict(line.rstrip("\n").split("=", 1) for line in file if "=" in line)
     done = subprocess.run(["redis-cli", "-s", f"{place['SOCKETS']}/redis/redis.sock", "INFO", "commandstats"], capture_output=True, text=True)
-    calls = re.findall(r"cmdstat_(\w+)[^:]*:calls=(\d+)", done.stdout)
-    # What a script calls inside is counted too; a round trip is what the client sent.
-    return sum(int(n) for name, n in calls if name in ("evalsha", "eval", "ping", "script", "set", "get", "hset", "hget"))
+    calls = [(name, int(n)) for name, n in re.findall(r"cmdstat_(\w+)[^:]*:calls=(\d+)", done.stdout)]
+    sent = ("evalsha", "eval", "ping", "script")  # all that the gateway sends; the rest is called by its scripts
+    inside = ("get", "set", "hget", "hset", "time")
+    return tuple(sum(n for name, n in calls if name in kind) for kind in (sent, inside))
 
 
 def drive(gateway, keys_file, keys, seconds):
-    """Steady load with `keys` keys at RATE each: what maas-bench-keys said, and Redis' commands meanwhile."""
+    """Steady load with `keys` keys at RATE each: what maas-bench-keys said, and Redis' counts meanwhile."""
     gateway.settle()
     used = keys_file + ".used"
     with open(keys_file) as file, open(os.open(used, os.O_CREAT | os.O_WRONLY | os.O_TRUNC, 0o600), "w") as out:
         out.writelines(file.readlines()[:keys])
     host, path = re.sub(r"^https://", "", gateway.url).split("/", 1)
-    before = redis_commands(gateway)
+    before = redis_counts(gateway)
     done = subprocess.run(["taskset", "-c", OTHER_CPU, f"{gateway.build}/bin/maas-bench-keys", host.rsplit(":", 1)[1], "/" + path,
                            gateway.body_file, used, str(keys * RATE), str(seconds)], capture_output=True, text=True, timeout=180)
-    calls = redis_commands(gateway) - before
+    calls, inside = (now - then for now, then in zip(redis_counts(gateway), before))
     said = {name: float(value) for name, value in re.findall(r"(\w+)=([0-9.]+)", done.stdout)}
     if done.returncode or not said.get("ok"):
         raise BenchError(f"maas-bench-keys: {done.stderr.strip() or done.stdout.strip()}")
     said["calls_per_request"] = calls / (said["ok"] + said["refused"])
+    said["commands_per_request"] = inside / (said["ok"] + said["refused"])
     print(f"  {keys} keys, {RATE}/s offered to each: {said['ok']:.0f} answered, {said['refused']:.0f} refused, {said['late']:.0f} not sent in "
-          f"time, {said['rate']:.0f} requests/s, {said['calls_per_request']:.4f} Redis calls a request", flush=True)
+          f"time, {said['rate']:.0f} requests/s, {said['calls_per_request']:.4f} Redis calls a request "
+          f"({said['commands_per_request']:.4f} commands inside its scripts)", flush=True)
     return said
 
 
@@ -102,10 +105,11 @@ def redis_calls(gateway, quick):
     keys_file = many_keys(gateway, gateway.folder)
     drive(gateway, keys_file, KEYS, 1)  # so that each key was looked up once
     said = drive(gateway, keys_file, keys, seconds)
-    out = {f"keys_{keys}.{name}": round(said[name], 4) for name in ("rate", "refused", "late", "calls_per_request")}
+    out = {f"keys_{keys}.{name}": round(said[name], 4) for name in ("rate", "refused", "late", "calls_per_request", "commands_per_request")}
     if said["late"] > 0.05 * KEYS * RATE * seconds:
         keys = max(1, int(said["rate"] / RATE * 0.6))
         said = drive(gateway, keys_file, keys, seconds)
     out.update({"keys_at_100_per_s.keys": keys, "keys_at_100_per_s.calls_per_request": round(said["calls_per_request"], 4),
+                "keys_at_100_per_s.commands_per_request": round(said["commands_per_request"], 4),
                 "keys_at_100_per_s.refused": said["refused"]})
     return out
