@@ -61,7 +61,7 @@ migrate() {
 # .maas/env and the scripts themselves set). When it differs, the gateway is restarted.
 gateway_stamp() {
     stat -c '%n %Y %s' "$BIN"/maas-* "$BUILD"/plugins/*.so 2>/dev/null
-    env | grep '^MAAS_' | grep -vE '^MAAS_(URL|ADMIN_URL|CA|API_KEY|ADMIN_TOKEN|TENANT|BUILD_DIR|TEST_DATA)=' | LC_ALL=C sort
+    env | grep '^MAAS_' | grep -vE '^MAAS_(URL|ADMIN_URL|CA|API_KEY|ADMIN_TOKEN|TENANT|BUILD_DIR|RELEASE_DIR|TEST_DATA)=' | LC_ALL=C sort
 }
 
 gateway_pid() {

@@ -1,4 +1,5 @@
 """A whole installation for the integration tests: scripts/up in a folder of its own, with the programs under test."""
+import contextlib
 import http.client
 import json
 import os
@@ -86,16 +87,15 @@ class Place:
         pytest.fail(f"not within {seconds} s")
 
 
-@pytest.fixture(scope="session")
-def place():
-    if "MAAS_BUILD_DIR" not in os.environ:
-        pytest.fail("set MAAS_BUILD_DIR to a build folder (scripts/test does)")
+@contextlib.contextmanager
+def installation(build_dir, environment=None):
+    """A Place that runs the programs of `build_dir`; `environment` adds settings (MAAS_ and the setting's path)."""
     with tempfile.TemporaryDirectory(prefix="maas-test-") as folder:
         os.chmod(folder, 0o755)
         here = Place(pathlib.Path(folder) / "p", free_port(), free_port())
         ports = ["--dir", str(here.folder), "--port", str(here.port), "--admin-port", str(here.admin_port)]
         # the leak checker stops its process with ptrace, which the worker's sandbox answers with death
-        env = dict(os.environ, ASAN_OPTIONS="abort_on_error=1:detect_leaks=0")
+        env = dict(os.environ, MAAS_BUILD_DIR=str(build_dir), ASAN_OPTIONS="abort_on_error=1:detect_leaks=0", **(environment or {}))
         up = subprocess.run([ROOT / "scripts/up", "--no-build", *ports], capture_output=True, text=True, timeout=240, env=env)
         try:
             assert up.returncode == 0, up.stdout[-3000:] + up.stderr[-2000:]
@@ -103,3 +103,25 @@ def place():
             yield here
         finally:
             subprocess.run([ROOT / "scripts/down", "--wipe", "--dir", str(here.folder)], capture_output=True, timeout=60)
+
+
+@pytest.fixture(scope="session")
+def place():
+    if "MAAS_BUILD_DIR" not in os.environ:
+        pytest.fail("set MAAS_BUILD_DIR to a build folder (scripts/test does)")
+    with installation(os.environ["MAAS_BUILD_DIR"]) as here:
+        yield here
+
+
+@pytest.fixture(scope="session")
+def release_dir():
+    """The build whose times count: sanitizers make every figure another one."""
+    if "MAAS_RELEASE_DIR" not in os.environ:
+        pytest.skip("MAAS_RELEASE_DIR names no release build (scripts/test makes one)")
+    return os.environ["MAAS_RELEASE_DIR"]
+
+
+@pytest.fixture(scope="session")
+def release_place(release_dir):
+    with installation(release_dir) as here:
+        yield here
