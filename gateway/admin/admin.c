@@ -18,6 +18,7 @@
 
 #define QUEUE_MAX 64
 #define OUT_MAX   ((size_t)16 << 20)
+#define DRAIN_MS  1000 /* for the last answers to leave */
 
 struct admin {
     struct app *app;
@@ -26,6 +27,7 @@ struct admin {
     struct sql *sql;
     pthread_t loop_thread, work_thread;
     bool loop_runs, work_runs;
+    struct loop_post drain;
     pthread_mutex_t lock;
     pthread_cond_t wake;
     struct admin_call *head, *tail;
@@ -302,6 +304,18 @@ static void *loop_thread(void *arg)
     return NULL;
 }
 
+static void on_drained(void *arg)
+{
+    loop_stop(((struct admin *)arg)->loop);
+}
+
+/* Connections can be freed on the loop's thread only, and a server only when it has none left. */
+static void drain(struct loop_post *post)
+{
+    struct admin *admin = (struct admin *)(void *)((char *)post - offsetof(struct admin, drain));
+    server_drain(admin->server, DRAIN_MS, on_drained, admin);
+}
+
 /* ---- life */
 
 static struct server_limits limits_of(const struct config *c)
@@ -365,7 +379,8 @@ void admin_stop(struct admin *admin)
     if (admin->work_runs)
         pthread_join(admin->work_thread, NULL);
     if (admin->loop_runs) {
-        loop_stop(admin->loop);
+        admin->drain.run = drain;
+        loop_post(admin->loop, &admin->drain);
         pthread_join(admin->loop_thread, NULL);
     }
     if (admin->server)

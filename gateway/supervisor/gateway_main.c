@@ -147,6 +147,12 @@ static void pin(const char *cpus, uint32_t index)
     sched_setaffinity(0, sizeof(set), &set);
 }
 
+/*
+ * The library keeps the start of every socket's buffer in thread-local memory of the thread that
+ * made the socket. So the loops' threads stay until the main thread has freed what is on the loops.
+ */
+static pthread_barrier_t loops_ended, loops_freed;
+
 static void *loop_thread(void *arg)
 {
     struct app_loop *at = arg;
@@ -159,11 +165,15 @@ static void *loop_thread(void *arg)
     pthread_sigmask(SIG_BLOCK, &set, NULL);
     pin(at->app->config->cpus, loop_index(at->loop));
     loop_run(at->loop);
+    pthread_barrier_wait(&loops_ended);
+    pthread_barrier_wait(&loops_freed);
     return NULL;
 }
 
 static maas_status run_threads(struct gateway *g, maas_error *error)
 {
+    pthread_barrier_init(&loops_ended, NULL, g->app.loop_count + 1);
+    pthread_barrier_init(&loops_freed, NULL, g->app.loop_count + 1);
     for (; g->loops_started < g->app.loop_count; g->loops_started++)
         if (pthread_create(&g->loops[g->loops_started], NULL, loop_thread,
                            &g->app.loops[g->loops_started]))
@@ -232,11 +242,13 @@ static maas_status serve(struct arguments *a, const struct config *config, maas_
     LOG(LOG_INFO, "gateway.serves", F_STR("listen", config->listen),
         F_STR("admin", config->admin_listen), F_UINT("loops", g.app.loop_count), F_INT("h2", h2));
     fleet_run(g.app.fleet);
-    for (uint32_t i = 0; i < g.loops_started; i++)
-        pthread_join(g.loops[i], NULL);
+    pthread_barrier_wait(&loops_ended);
     pthread_join(g.signals, NULL);
     admin_stop(g.admin);
     app_end(&g.app);
+    pthread_barrier_wait(&loops_freed);
+    for (uint32_t i = 0; i < g.loops_started; i++)
+        pthread_join(g.loops[i], NULL);
     tls_free(tls);
     tls_free(admin_tls);
     free(worker);
