@@ -23,23 +23,16 @@
 #include <unistd.h>
 
 #include "base/log.h"
+#include "fleet/slots.h"
 
 #define LANES_MAX 16 /* workers of one pool */
-
-struct slot {
-    struct job *job; /* NULL while free, and when the request ended before its work */
-    uint32_t generation;
-    uint32_t next_free;
-    bool busy;
-};
 
 struct lane {
     struct fleet_port *port;
     struct fleet_route *route;
     struct link *link;
     struct watch *watch;
-    struct slot *slots;
-    uint32_t slot_count, free_head, in_flight;
+    struct slots slots;
     bool closing, dirty;
     struct timer hang;
     uint64_t hang_job;
@@ -63,49 +56,6 @@ struct fleet_port {
     struct lane *lanes;
     uint32_t queue_max;
 };
-
-/* ---- slots */
-
-static bool slots_new(struct lane *lane, uint32_t count)
-{
-    lane->slots = calloc(count, sizeof(*lane->slots));
-    if (!lane->slots)
-        return false;
-    for (uint32_t i = 0; i < count; i++) {
-        lane->slots[i].generation = 1;
-        lane->slots[i].next_free = i + 1;
-    }
-    lane->slot_count = count;
-    return true;
-}
-
-static uint32_t slot_take(struct lane *lane, struct job *job)
-{
-    uint32_t i = lane->free_head;
-    CHECK(i < lane->slot_count);
-    lane->free_head = lane->slots[i].next_free;
-    lane->slots[i].job = job;
-    lane->slots[i].busy = true;
-    lane->in_flight++;
-    return i;
-}
-
-static void slot_give(struct lane *lane, uint32_t i)
-{
-    struct slot *slot = &lane->slots[i];
-    slot->busy = false;
-    slot->job = NULL;
-    slot->generation = slot->generation == UINT32_MAX ? 1 : slot->generation + 1;
-    slot->next_free = lane->free_head;
-    lane->free_head = i;
-    lane->in_flight--;
-}
-
-static bool slot_is(const struct lane *lane, uint64_t id)
-{
-    uint32_t i = (uint32_t)id;
-    return i < lane->slot_count && lane->slots[i].busy && lane->slots[i].generation == id >> 32;
-}
 
 /* ---- the list of requests that wait for room or for a worker */
 
@@ -150,8 +100,8 @@ static struct lane *lane_least_loaded(const struct fleet_route *route)
     struct lane *best = NULL;
     for (uint32_t i = 0; i < route->lane_count; i++) {
         struct lane *lane = route->lanes[i];
-        if (!lane->closing && lane->in_flight < lane->slot_count &&
-            (!best || lane->in_flight < best->in_flight))
+        if (!lane->closing && lane->slots.busy < lane->slots.count &&
+            (!best || lane->slots.busy < best->slots.busy))
             best = lane;
     }
     return best;
@@ -160,15 +110,15 @@ static struct lane *lane_least_loaded(const struct fleet_route *route)
 static bool lane_submit(struct lane *lane, struct job *job)
 {
     const struct pool_id *pool = &lane->route->id;
-    uint32_t slot = slot_take(lane, job);
-    job->frame.job = job_id(slot, lane->slots[slot].generation);
+    uint32_t slot = slots_take(&lane->slots, job);
+    job->frame.job = slots_id(&lane->slots, slot);
     job->parts[1] = (struct channel_part){ pool->text, strlen(pool->text) };
     job->frame.version_len = (uint16_t)job->parts[1].len;
     struct channel_part parts[5] = { { &job->frame, sizeof(job->frame) } };
     memcpy(parts + 1, job->parts, sizeof(job->parts));
     if (!channel_submit(lane->link->channel, loop_index(lane->port->loop), parts,
                         COUNT_OF(parts))) {
-        slot_give(lane, slot);
+        slots_give(&lane->slots, slot);
         return false;
     }
     job->lane = lane;
@@ -203,7 +153,7 @@ static void route_flush(struct fleet_route *route)
 static void on_hang(struct timer *timer)
 {
     struct lane *lane = (struct lane *)(void *)((char *)timer - offsetof(struct lane, hang));
-    if (!slot_is(lane, lane->hang_job))
+    if (!slots_has(&lane->slots, lane->hang_job))
         return;
     LOG(LOG_WARN, "worker.hangs", F_INT("pid", lane->link->pid));
     atomic_store(&lane->link->kill, true);
@@ -219,7 +169,7 @@ static void on_deadline(struct timer *timer)
     } else {
         uint64_t id = job->frame.job;
         channel_mark_cancelled(lane->link->channel, loop_index(lane->port->loop), id);
-        lane->slots[job->slot].job = NULL;
+        lane->slots.all[job->slot].job = NULL;
         if (!lane->hang.due_ns) {
             lane->hang_job = id;
             timer_start(lane->port->loop, &lane->hang, fleet_hang_grace_ms(lane->port->fleet));
@@ -268,8 +218,8 @@ static void lane_answer(struct lane *lane, const struct complete_frame *frame,
                         const uint8_t *payload)
 {
     uint32_t i = (uint32_t)frame->job;
-    struct job *job = lane->slots[i].job;
-    slot_give(lane, i);
+    struct job *job = lane->slots.all[i].job;
+    slots_give(&lane->slots, i);
     if (job)
         job_end(job, JOB_ANSWERED, frame, payload);
 }
@@ -293,7 +243,7 @@ static bool lane_drain_one(struct lane *lane, uint32_t loop)
     bool good = len >= sizeof(frame);
     if (good) {
         memcpy(&frame, record, sizeof(frame));
-        good = frame_fits(&frame, len) && slot_is(lane, frame.job);
+        good = frame_fits(&frame, len) && slots_has(&lane->slots, frame.job);
     }
     if (good)
         lane_answer(lane, &frame, record + sizeof(frame));
@@ -306,11 +256,11 @@ static bool lane_drain_one(struct lane *lane, uint32_t loop)
 static void lane_drain(struct lane *lane)
 {
     uint32_t loop = loop_index(lane->port->loop);
-    while (lane->in_flight && lane_drain_one(lane, loop))
+    while (lane->slots.busy && lane_drain_one(lane, loop))
         ;
     if (channel_broken(lane->link->channel) && !atomic_load(&lane->link->kill))
         lane_condemn(lane);
-    if (lane->closing && lane->in_flight == 0) {
+    if (lane->closing && lane->slots.busy == 0) {
         lane->closing = false; /* said once; the lane takes nothing new: it is out of its route */
         atomic_fetch_add(&lane->link->drained, 1);
         fleet_poke(lane->port->fleet);
@@ -362,7 +312,7 @@ static bool port_before_poll(void *arg)
     port_wake(port);
     for (struct lane *lane = port->lanes; lane; lane = lane->next) {
         size_t len;
-        if (!lane->in_flight)
+        if (!lane->slots.busy)
             continue;
         channel_loop_sleeps(lane->link->channel, loop, true);
         work |= channel_peek_complete(lane->link->channel, loop, &len) != NULL;
@@ -400,7 +350,7 @@ static void lane_open(struct fleet_port *port, struct lane_message *m)
     struct fleet_route *route = route_need(port, &m->pool);
     struct lane *lane = calloc(1, sizeof(*lane));
     maas_error error = MAAS_ERROR_INIT;
-    CHECK(lane && route->lane_count < LANES_MAX && slots_new(lane, port->queue_max));
+    CHECK(lane && route->lane_count < LANES_MAX && slots_init(&lane->slots, port->queue_max));
     lane->port = port;
     lane->route = route;
     lane->link = m->link;
@@ -470,7 +420,7 @@ static void lane_free(struct lane *lane)
     timer_stop(&lane->hang);
     watch_free(lane->watch);
     link_unref(lane->link);
-    free(lane->slots);
+    slots_release(&lane->slots);
     free(lane);
 }
 
@@ -480,13 +430,11 @@ static void lane_lost(struct fleet_port *port, struct lane_message *m)
     if (lane) {
         lane_drain(lane);
         route_drop_lane(lane);
-        for (uint32_t i = 0; i < lane->slot_count; i++) {
-            struct slot *slot = &lane->slots[i];
-            uint64_t id = job_id(i, slot->generation);
-            if (slot->busy && slot->job)
-                job_orphaned(lane, slot->job,
-                             channel_was_started(m->link->channel, loop_index(port->loop), id));
-        }
+        for (uint32_t i = 0; i < lane->slots.count; i++)
+            if (lane->slots.all[i].job)
+                job_orphaned(lane, lane->slots.all[i].job,
+                             channel_was_started(m->link->channel, loop_index(port->loop),
+                                                 slots_id(&lane->slots, i)));
         lane_free(lane);
     }
     link_unref(m->link);
