@@ -11,7 +11,8 @@
  *
  * Slots outlive requests: a request that ended by its deadline leaves its slot busy until the
  * worker answers or dies, so a job id is never used twice at a time. If the slot is still busy a
- * grace later, the worker hangs and its end is asked for.
+ * grace later, the worker hangs and its end is asked for. One timer a lane watches the slot that is
+ * overdue the longest; when that is free in time, it turns to the next.
  *
  * Rejected: one eventfd for all workers (a hostile worker could eat the others' wake-ups); a frame
  * for "started" (a mark in shared memory is free and is read only after a death).
@@ -150,14 +151,17 @@ static void route_flush(struct fleet_route *route)
     }
 }
 
-static void on_hang(struct timer *timer)
+/* Watches the request that is overdue the longest: it has a grace from its deadline on. */
+static void hang_watch(struct lane *lane)
 {
-    struct lane *lane = (struct lane *)(void *)((char *)timer - offsetof(struct lane, hang));
-    if (!slots_has(&lane->slots, lane->hang_job))
+    struct loop *loop = lane->port->loop;
+    uint32_t slot = slots_longest_overdue(&lane->slots);
+    if (slot == lane->slots.count)
         return;
-    LOG(LOG_WARN, "worker.hangs", F_INT("pid", lane->link->pid));
-    atomic_store(&lane->link->kill, true);
-    fleet_poke(lane->port->fleet);
+    uint64_t grace_ns = (uint64_t)fleet_hang_grace_ms(lane->port->fleet) * 1000000;
+    uint64_t end = lane->slots.all[slot].overdue_ns + grace_ns, now = loop_now_ns(loop);
+    lane->hang_job = slots_id(&lane->slots, slot);
+    timer_start(loop, &lane->hang, end > now ? (end - now) / 1000000 : 0);
 }
 
 static void on_deadline(struct timer *timer)
@@ -167,13 +171,11 @@ static void on_deadline(struct timer *timer)
     if (!lane) {
         waiting_remove(job->route, job);
     } else {
-        uint64_t id = job->frame.job;
-        channel_mark_cancelled(lane->link->channel, loop_index(lane->port->loop), id);
-        lane->slots.all[job->slot].job = NULL;
-        if (!lane->hang.due_ns) {
-            lane->hang_job = id;
-            timer_start(lane->port->loop, &lane->hang, fleet_hang_grace_ms(lane->port->fleet));
-        }
+        struct loop *loop = lane->port->loop;
+        channel_mark_cancelled(lane->link->channel, loop_index(loop), job->frame.job);
+        slots_end_early(&lane->slots, job->slot, loop_now_ns(loop));
+        if (!lane->hang.due_ns)
+            hang_watch(lane);
     }
     job->done(job, job->abandoned ? JOB_ABANDONED : JOB_DEADLINE, NULL, NULL);
 }
@@ -265,6 +267,21 @@ static void lane_drain(struct lane *lane)
         atomic_fetch_add(&lane->link->drained, 1);
         fleet_poke(lane->port->fleet);
     }
+}
+
+/* The watched request's grace is over. Others may have become overdue meanwhile; and a loop that
+ * was kept from turning finds here what its worker answered long ago. */
+static void on_hang(struct timer *timer)
+{
+    struct lane *lane = (struct lane *)(void *)((char *)timer - offsetof(struct lane, hang));
+    lane_drain(lane);
+    if (!slots_has(&lane->slots, lane->hang_job)) {
+        hang_watch(lane);
+        return;
+    }
+    LOG(LOG_WARN, "worker.hangs", F_INT("pid", lane->link->pid));
+    atomic_store(&lane->link->kill, true);
+    fleet_poke(lane->port->fleet);
 }
 
 /* Answers that are given here, within the library's run, leave in this turn; those of after_poll

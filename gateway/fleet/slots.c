@@ -45,6 +45,24 @@ void slots_give(struct slots *slots, uint32_t number)
     slots->busy--;
 }
 
+void slots_end_early(struct slots *slots, uint32_t number, uint64_t now_ns)
+{
+    slots->all[number].job = NULL;
+    slots->all[number].overdue_ns = now_ns;
+}
+
+uint32_t slots_longest_overdue(const struct slots *slots)
+{
+    uint32_t longest = slots->count;
+    for (uint32_t i = 0; i < slots->count; i++) {
+        const struct slot *slot = &slots->all[i];
+        if (slot->busy && !slot->job &&
+            (longest == slots->count || slot->overdue_ns < slots->all[longest].overdue_ns))
+            longest = i;
+    }
+    return longest;
+}
+
 uint64_t slots_id(const struct slots *slots, uint32_t number)
 {
     return job_id(number, slots->all[number].generation);

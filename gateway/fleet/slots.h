@@ -12,7 +12,8 @@
 #include "fleet/fleet.h"
 
 struct slot {
-    struct job *job; /* NULL while free, and when the request ended before its work */
+    struct job *job;     /* NULL while free, and when the request ended before its work */
+    uint64_t overdue_ns; /* when it ended so */
     uint32_t generation;
     uint32_t next_free;
     bool busy;
@@ -28,6 +29,11 @@ void slots_release(struct slots *slots);
 /* The number of a free slot, which now has the job. Not to be called when all are busy. */
 uint32_t slots_take(struct slots *slots, struct job *job);
 void slots_give(struct slots *slots, uint32_t number); /* free; its id is void from now on */
+/* The request of a busy slot ends before its work: by its deadline. */
+void slots_end_early(struct slots *slots, uint32_t number, uint64_t now_ns);
+/* Of the slots that are still busy with such a request, the one that is so the longest; `count`
+ * when there is none. */
+uint32_t slots_longest_overdue(const struct slots *slots);
 uint64_t slots_id(const struct slots *slots, uint32_t number);
 bool slots_has(const struct slots *slots, uint64_t id); /* a busy slot has this id */
 

@@ -1,0 +1,374 @@
+/*
+ * A loop's side of the fleet, alone: the test says what the control thread would say (a worker is
+ * ready, it is gone) and plays the worker at the other end of the channel. What lane.c asks of
+ * fleet.c is answered here, so that fleet.c, which wants a database, is not linked.
+ */
+#include "fleet/link.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+#include <cmocka.h>
+
+#include <unistd.h>
+
+#define GRACE_MS 200
+#define LONG_MS  60000
+#define LIMIT_MS 20000 /* what has not happened by then never will */
+
+struct fleet { /* whom lane.c asks for the end of a worker */
+    struct loop *loop;
+};
+
+struct asked { /* a request and what became of it */
+    struct job job;
+    bool over, answers_late; /* the worker answers just after the deadline */
+    enum job_end end;
+    uint64_t over_ns;
+};
+
+struct worker {
+    struct link *link;
+    struct channel *end; /* the worker's */
+};
+
+static struct fleet fleet;
+static struct fleet_port *port;
+static struct worker worker; /* the one that serves now */
+static const struct pool_id pool = { .deployment = { { 1 } }, .version = { { 2 } }, .text = "1" };
+
+/* ---- instead of fleet.c */
+
+void fleet_poke(struct fleet *of)
+{
+    loop_stop(of->loop);
+}
+
+void fleet_count_hostile(struct fleet *of)
+{
+    (void)of;
+    fail_msg("the worker breaks no rule here");
+}
+
+uint32_t fleet_queue_max(const struct fleet *of)
+{
+    (void)of;
+    return 8;
+}
+
+uint32_t fleet_hang_grace_ms(const struct fleet *of)
+{
+    (void)of;
+    return GRACE_MS;
+}
+
+void fleet_register_port(struct fleet *of, uint32_t index, struct fleet_port *its,
+                         struct loop *loop)
+{
+    (void)of;
+    (void)index;
+    (void)its;
+    (void)loop;
+}
+
+void link_unref(struct link *link)
+{
+    if (atomic_fetch_sub(&link->refs, 1) == 1) {
+        channel_free(link->channel);
+        free(link);
+    }
+}
+
+/* ---- the control thread's words */
+
+static void tell(enum lane_event event, struct link *link)
+{
+    struct lane_message *m = calloc(1, sizeof(*m));
+    assert_non_null(m);
+    *m = (struct lane_message){ .port = port, .event = event, .pool = pool, .link = link };
+    if (link)
+        atomic_fetch_add(&link->refs, 1);
+    port_on_message(&m->post);
+}
+
+static void worker_starts(void)
+{
+    maas_error error = MAAS_ERROR_INIT;
+    worker.link = calloc(1, sizeof(*worker.link));
+    assert_non_null(worker.link);
+    atomic_store(&worker.link->refs, 1);
+    assert_int_equal(channel_create(1, 65536, 65536, &worker.link->channel, &error), MAAS_OK);
+    struct channel *ch = worker.link->channel;
+    int loop_event = dup(channel_loop_eventfd(ch, 0));
+    assert_int_equal(channel_attach(dup(channel_memfd(ch)), dup(channel_worker_eventfd(ch)),
+                                    &loop_event, 1, &worker.end, &error),
+                     MAAS_OK);
+    tell(LANE_OPEN, worker.link);
+}
+
+static void worker_dies(void)
+{
+    tell(LANE_LOST, worker.link);
+    channel_free(worker.end);
+    link_unref(worker.link);
+    worker = (struct worker){ 0 };
+}
+
+static bool killed(void)
+{
+    return atomic_load(&worker.link->kill);
+}
+
+/* ---- the worker */
+
+/* The oldest request that it was sent, begun; 0: there is none. */
+static uint64_t worker_begins(void)
+{
+    size_t len;
+    struct submit_frame frame;
+    const void *record = channel_peek_submit(worker.end, 0, &len);
+    if (!record)
+        return 0;
+    memcpy(&frame, record, sizeof(frame));
+    channel_consume_submit(worker.end, 0);
+    channel_mark_started(worker.end, 0, frame.job);
+    return frame.job;
+}
+
+static void worker_answers(uint64_t id)
+{
+    const struct complete_frame frame = { .kind = COMPLETE_DONE, .job = id };
+    const struct channel_part part = { &frame, sizeof(frame) };
+    assert_true(channel_complete(worker.end, 0, &part, 1));
+    channel_wake_loop(worker.end, 0);
+}
+
+/* ---- requests */
+
+static void on_done(struct job *job, enum job_end end, const struct complete_frame *frame,
+                    const uint8_t *payload)
+{
+    struct asked *asked = (struct asked *)(void *)job;
+    (void)frame;
+    (void)payload;
+    assert_false(asked->over);
+    asked->over = true;
+    asked->end = end;
+    asked->over_ns = loop_now_ns(fleet.loop);
+    if (asked->answers_late)
+        worker_answers(job->frame.job);
+    loop_stop(fleet.loop);
+}
+
+static void ask(struct asked *asked, uint64_t deadline_ms)
+{
+    static const struct uuid deployment = { { 1 } };
+    asked->job.frame =
+        (struct submit_frame){ .kind = SUBMIT_INFER,
+                               .deadline_ns = loop_now_ns(fleet.loop) + deadline_ms * 1000000 };
+    asked->job.done = on_done;
+    assert_true(fleet_send(port, fleet_route(port, &deployment), &asked->job));
+}
+
+/* ---- time */
+
+static bool limit_passed;
+
+static void on_limit(struct timer *timer)
+{
+    limit_passed = true;
+    loop_stop(timer->loop);
+}
+
+/* Turns until one of the three is true; fails when nothing of it happens. */
+static void run_until(const struct asked *over, bool kill, uint64_t ms)
+{
+    struct timer limit = { .fire = on_limit };
+    limit_passed = false;
+    timer_start(fleet.loop, &limit, ms ? ms : LIMIT_MS);
+    while (!limit_passed && !(over && over->over) && !(kill && killed()))
+        loop_run(fleet.loop);
+    timer_stop(&limit);
+    assert_true(ms || !limit_passed);
+}
+
+static void run_until_over(const struct asked *asked)
+{
+    run_until(asked, false, 0);
+}
+
+static void run_until_killed(void)
+{
+    run_until(NULL, true, 0);
+}
+
+static void run_for(uint64_t ms)
+{
+    run_until(NULL, false, ms);
+}
+
+static int start(void **state)
+{
+    (void)state;
+    if (loop_new(0, &fleet.loop, NULL) || fleet_port_new(&fleet, fleet.loop, &port, NULL))
+        return -1;
+    worker_starts();
+    tell(ROUTE_SWITCH, NULL);
+    return 0;
+}
+
+static int stop(void **state)
+{
+    (void)state;
+    if (worker.link)
+        worker_dies();
+    tell(ROUTE_GONE, NULL);
+    fleet_port_free(port);
+    loop_free(fleet.loop);
+    return 0;
+}
+
+/* ---- hangs */
+
+static void a_request_that_holds_its_worker_a_grace_past_its_deadline_ends_it(void **state)
+{
+    (void)state;
+    struct asked a = { 0 };
+    ask(&a, 20);
+    run_until_over(&a);
+    assert_int_equal(a.end, JOB_DEADLINE);
+    assert_true(channel_is_cancelled(worker.end, 0, a.job.frame.job));
+    assert_false(killed());
+    run_until_killed();
+    assert_true(clock_mono_ns() - a.over_ns > (GRACE_MS - 2) * UINT64_C(1000000));
+}
+
+static void an_answer_within_the_grace_spares_the_worker(void **state)
+{
+    (void)state;
+    struct asked late = { .answers_late = true }, next = { 0 };
+    ask(&late, 20);
+    run_until_over(&late);
+    assert_int_equal(late.end, JOB_DEADLINE);
+    run_for(3 * GRACE_MS);
+    assert_false(killed());
+    ask(&next, LONG_MS);
+    run_for(1);
+    assert_int_equal(worker_begins(), late.job.frame.job);
+    worker_answers(worker_begins());
+    run_until_over(&next);
+    assert_int_equal(next.end, JOB_ANSWERED);
+}
+
+/* The watched one answers within its grace; the other became overdue meanwhile and never does. No
+ * third deadline comes to start the watch again. */
+static void a_hang_that_began_while_another_was_watched_ends_the_worker_too(void **state)
+{
+    (void)state;
+    struct asked late = { .answers_late = true }, hangs = { 0 };
+    ask(&late, 20);
+    ask(&hangs, 60);
+    run_until_over(&late);
+    run_until_over(&hangs);
+    assert_int_equal(hangs.end, JOB_DEADLINE);
+    assert_false(killed());
+    run_until_killed();
+    assert_true(clock_mono_ns() - hangs.over_ns > (GRACE_MS - 2) * UINT64_C(1000000));
+}
+
+static void
+a_loop_that_stood_still_looks_for_answers_before_it_calls_its_worker_hanging(void **state)
+{
+    (void)state;
+    struct asked a = { 0 };
+    ask(&a, 20);
+    run_until_over(&a);
+    worker_answers(a.job.frame.job);
+    usleep(2 * GRACE_MS * 1000);
+    run_for(1);
+    assert_false(killed());
+}
+
+static void a_hang_whose_client_left_ends_the_worker_too(void **state)
+{
+    (void)state;
+    struct asked a = { 0 };
+    ask(&a, 20);
+    fleet_abandon(port, &a.job);
+    assert_false(a.over);
+    run_until_over(&a);
+    assert_int_equal(a.end, JOB_ABANDONED);
+    run_until_killed();
+}
+
+/* ---- deaths */
+
+static void of_a_dead_workers_requests_the_begun_fail_and_the_others_are_sent_again(void **state)
+{
+    (void)state;
+    struct asked answered = { 0 }, begun = { 0 }, queued = { 0 }, unread = { 0 };
+    struct asked *all[] = { &answered, &begun, &queued, &unread };
+    for (size_t i = 0; i < COUNT_OF(all); i++)
+        ask(all[i], LONG_MS);
+    worker_answers(worker_begins());
+    assert_int_equal(worker_begins(), begun.job.frame.job);
+    worker_dies();
+    assert_true(answered.over && answered.end == JOB_ANSWERED); /* it lay in the ring */
+    assert_true(begun.over && begun.end == JOB_CRASHED);
+    assert_false(queued.over || unread.over);
+    worker_starts();
+    run_for(1);
+    for (int i = 0; i < 2; i++)
+        worker_answers(worker_begins());
+    assert_int_equal(worker_begins(), 0);
+    run_until_over(&queued);
+    run_until_over(&unread);
+    assert_true(queued.end == JOB_ANSWERED && unread.end == JOB_ANSWERED);
+}
+
+static void a_request_may_miss_its_deadline_while_it_waits_for_a_worker(void **state)
+{
+    (void)state;
+    struct asked a = { 0 };
+    ask(&a, 20);
+    worker_dies();
+    run_until_over(&a);
+    assert_int_equal(a.end, JOB_DEADLINE);
+    worker_starts();
+    run_for(1);
+    assert_int_equal(worker_begins(), 0);
+}
+
+static void while_a_route_is_down_nothing_waits_for_it(void **state)
+{
+    (void)state;
+    struct asked queued = { 0 }, refused = { 0 };
+    ask(&queued, LONG_MS);
+    tell(ROUTE_DOWN, NULL);
+    worker_dies();
+    assert_true(queued.over && queued.end == JOB_NO_WORKER);
+    assert_false(fleet_send(port, fleet_route(port, &pool.deployment), &refused.job));
+    worker_starts();
+    ask(&refused, LONG_MS);
+    run_for(1);
+    worker_answers(worker_begins());
+    run_until_over(&refused);
+    assert_int_equal(refused.end, JOB_ANSWERED);
+}
+
+int main(void)
+{
+#define CASE(f) cmocka_unit_test_setup_teardown(f, start, stop)
+    const struct CMUnitTest tests[] = {
+        CASE(a_request_that_holds_its_worker_a_grace_past_its_deadline_ends_it),
+        CASE(an_answer_within_the_grace_spares_the_worker),
+        CASE(a_hang_that_began_while_another_was_watched_ends_the_worker_too),
+        CASE(a_loop_that_stood_still_looks_for_answers_before_it_calls_its_worker_hanging),
+        CASE(a_hang_whose_client_left_ends_the_worker_too),
+        CASE(of_a_dead_workers_requests_the_begun_fail_and_the_others_are_sent_again),
+        CASE(a_request_may_miss_its_deadline_while_it_waits_for_a_worker),
+        CASE(while_a_route_is_down_nothing_waits_for_it),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
