@@ -1,10 +1,12 @@
 """One key, one request, one real prediction; every wrong request its right error; deaths that cost only what they must."""
 import concurrent.futures
+import hmac
 import json
 import os
 import signal
 import subprocess
 import time
+import zlib
 
 import pytest
 
@@ -91,6 +93,11 @@ def test_the_open_inference_surface_has_its_own_error_form(place):
         got, headers, answer = place.request("POST", path, body)
         assert got == status and isinstance(answer["error"], str), (path, answer)
         assert headers["content-type"] == "application/json"
+    for path, how, status in (("/v2/models/diabetes/infer", dict(key=""), 401), ("/v2/models/diabetes/infer", dict(key="maas_live_x"), 401)):
+        got, headers, answer = place.request("POST", path, V2, **how)
+        assert got == status and isinstance(answer["error"], str) and headers["content-type"] == "application/json"
+    got, headers, answer = place.request("DELETE", "/v2/models/diabetes/infer")
+    assert got == 405 and headers["allow"] == "POST" and isinstance(answer["error"], str)
 
 
 def new_tenant(place, slug):
@@ -106,14 +113,39 @@ def test_a_revoked_key_is_refused_within_a_second(place):
     assert place.admin("DELETE", f"/admin/v1/keys/{key['key_id']}")[0] == 200
     took = place.until(lambda: predict(place, key=key["key"])[0] == 401, 2)
     assert took < 1
+    assert predict(place, key=key["key"])[2]["error"]["code"] == "api_key_revoked"
 
 
-def test_a_wrong_secret_is_refused_like_an_unknown_key(place):
+DIGITS = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
+
+
+def base62(number, digits):
+    return "".join(DIGITS[number // 62 ** i % 62] for i in reversed(range(digits)))
+
+
+def sealed(text):
+    """A key's text with the checksum that belongs to it."""
+    return text + base62(zlib.crc32(text.encode()), 6)
+
+
+def forged(place, key_id):
+    """A well-formed key with the right tag, made with the installation's own id key, and a secret of our own."""
+    secret = bytes.fromhex((place.folder / "secrets" / "id_key").read_text().split()[0])
+    tag = int.from_bytes(hmac.new(secret, key_id.encode(), "sha256").digest()[:8], "big")
+    return sealed(f"maas_live_{key_id}{base62(tag, 4)}_{'S' * 43}")
+
+
+def test_an_unknown_id_a_wrong_secret_and_a_forged_tag_are_refused_alike(place):
     key = place.env["MAAS_API_KEY"]
-    other = new_tenant(place, "other")["key"]
-    assert key[:22] != other[:22]
-    wrong = predict(place, key=other[:22] + key[22:])  # an id and tag with another key's secret: the checksum no longer fits
-    assert wrong[0] == 401 and wrong[2]["error"]["code"] == "invalid_api_key"
+    assert sealed(key[:-6]) == key and forged(place, key[10:18])[:22] == key[:22]  # the test knows the form
+    wrong = {"unknown id": forged(place, "00000000"), "wrong secret": forged(place, key[10:18]),
+             "forged tag": sealed(key[:18] + ("0000" if key[18:22] != "0000" else "1111") + key[22:-6])}
+    answers = {name: predict(place, key=text) for name, text in wrong.items()}
+    for name, (status, headers, body) in answers.items():
+        assert status == 401 and body["error"]["code"] == "invalid_api_key", (name, body)
+        assert headers["www-authenticate"].startswith("Bearer")
+        assert body == answers["unknown id"][2]
+    assert predict(place)[0] == 200  # the real one still passes
 
 
 def test_a_tenant_sees_and_is_billed_for_its_own_work_only(place):
