@@ -106,10 +106,21 @@ def installation(build_dir, environment=None):
 
 
 @pytest.fixture(scope="session")
-def place():
+def installations():
+    """The function above, for tests that need settings of their own."""
+    return installation
+
+
+@pytest.fixture(scope="session")
+def build_dir():
     if "MAAS_BUILD_DIR" not in os.environ:
         pytest.fail("set MAAS_BUILD_DIR to a build folder (scripts/test does)")
-    with installation(os.environ["MAAS_BUILD_DIR"]) as here:
+    return os.environ["MAAS_BUILD_DIR"]
+
+
+@pytest.fixture(scope="session")
+def place(build_dir):
+    with installation(build_dir) as here:
         yield here
 
 

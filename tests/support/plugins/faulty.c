@@ -3,7 +3,8 @@
  * regression model (features [rows, 1] in, prediction [rows] out), so that every surface can drive
  * it, and needs nothing from its artifact.
  *
- * Option `concurrency` is its max_concurrency; a request's parameter `scale` multiplies the echo.
+ * Option `concurrency` is its max_concurrency. Of a request's parameters `scale` multiplies the
+ * echo and `delay_ms` is slept, deaf to a cancel, before the deed.
  */
 #include "faulty.h"
 
@@ -50,8 +51,14 @@ static const maas_option_decl scale = { .size = sizeof(maas_option_decl),
                                         .fallback = "1",
                                         .choices = "-1000..1000",
                                         .help = "multiplies the echo" };
+static const maas_option_decl delay = { .size = sizeof(maas_option_decl),
+                                        .kind = MAAS_OPTION_INT,
+                                        .name = "delay_ms",
+                                        .fallback = "0",
+                                        .choices = "0..60000",
+                                        .help = "sleeps so long before the deed" };
 static const maas_option_decl *const options[] = { &concurrency, NULL };
-static const maas_option_decl *const params[] = { &scale, NULL };
+static const maas_option_decl *const params[] = { &scale, &delay, NULL };
 
 static maas_status load(const maas_host *host, const maas_model_spec *spec, maas_model **out,
                         maas_error *error)
@@ -273,6 +280,7 @@ static maas_status infer(maas_model *m, const maas_request *r, maas_error *error
     const maas_request *last = m->concurrency == 1 ? m->last : NULL;
     if (m->concurrency == 1)
         m->last = r;
+    usleep((useconds_t)r->params[1].integer * 1000);
     die(fault);
     switch (fault) {
     case FAULTY_SLEEP:
