@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "api/call.h"
+#include "api/keys.h"
 #include "base/log.h"
 
 #define BOOT_MS 10000
@@ -24,25 +25,6 @@ const char *app_not_ready(const struct app *app)
     if (!fleet_is_ready(app->fleet))
         return "models are being loaded";
     return NULL;
-}
-
-static maas_status keys_load(struct app *app, maas_error *error)
-{
-    char *id_key = NULL, *peppers = NULL;
-    size_t id_key_len = 0, peppers_len = 0;
-    maas_status status = file_read(app->config->id_key_file, 4096, &id_key, &id_key_len, error);
-    if (!status)
-        status = file_read(app->config->pepper_file, 4096, &peppers, &peppers_len, error);
-    if (!status)
-        status = key_ring_from_text((struct str){ id_key, id_key_len },
-                                    (struct str){ peppers, peppers_len }, &app->keys, error);
-    if (id_key)
-        explicit_bzero(id_key, id_key_len);
-    if (peppers)
-        explicit_bzero(peppers, peppers_len);
-    free(id_key);
-    free(peppers);
-    return status;
 }
 
 static void on_snapshot(void *arg, struct snapshot *snapshot)
@@ -164,7 +146,8 @@ maas_status app_start(struct app *app, const struct config *config, int listen_f
         config->loops ? (uint32_t)config->loops : (uint32_t)sysconf(_SC_NPROCESSORS_ONLN);
     if (app->loop_count > LOOPS_MAX)
         app->loop_count = LOOPS_MAX;
-    maas_status status = keys_load(app, error);
+    maas_status status =
+        key_ring_from_files(config->id_key_file, config->pepper_file, &app->keys, error);
     if (!status)
         status = planes_start(app, error);
     if (!status)

@@ -23,6 +23,7 @@
 
 #include "admin/admin.h"
 #include "api/call.h"
+#include "api/check.h"
 #include "api/gateway.h"
 #include "base/log.h"
 #include "supervisor/listen.h"
@@ -275,6 +276,16 @@ static maas_status create_token(const struct arguments *a, const struct config *
     return status;
 }
 
+static maas_status check(const struct config *config, maas_error *error)
+{
+    char *worker = worker_path(config);
+    log_start("gateway", LOG_ERROR); /* the list says what is wrong */
+    unsigned failed = gateway_check(config, worker);
+    log_stop();
+    free(worker);
+    return failed ? fail(error, MAAS_E_PRECONDITION, "%u parts failed", failed) : MAAS_OK;
+}
+
 static maas_status run(struct arguments *a, const struct config *config, maas_error *error)
 {
     if (a->print_config) {
@@ -284,7 +295,7 @@ static maas_status run(struct arguments *a, const struct config *config, maas_er
     if (a->token_name)
         return create_token(a, config, error);
     if (a->check)
-        return guard_self_test(error);
+        return check(config, error);
     log_start("gateway", level_of(config->log_level));
     prctl(PR_SET_DUMPABLE, 0);
     maas_status status = serve(a, config, error);

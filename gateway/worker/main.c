@@ -7,6 +7,7 @@
  *                       [--options '{"name": value}' | --options name=value ...]
  *                       --memory-max BYTES --parent PID
  *     maas-worker train|evaluate ...      (gateway/engine/train_cli.h)
+ *     maas-worker inspect --plugin FILE.so      loads it, prints its id and version
  *
  * When the model is loaded it writes "ready sandbox=..." to the ready pipe, else "failed why", one
  * line, and closes it.
@@ -112,6 +113,12 @@ static int serve_main(int argc, char **argv)
     _exit(1); /* no destructors of libraries: a plugin's must not run a second life */
 }
 
+static int usage(void)
+{
+    fprintf(stderr, "usage: maas-worker serve|train|evaluate|inspect ...\n");
+    return 2;
+}
+
 /* The same sandbox around a job, with its out folder writable. */
 static int train_main(int argc, char **argv)
 {
@@ -137,6 +144,26 @@ static int train_main(int argc, char **argv)
     return engine_train_main(argc, argv);
 }
 
+static int inspect_main(int argc, char **argv)
+{
+    maas_error error = MAAS_ERROR_INIT;
+    unsigned steps = 0;
+    struct engine_plugin *plugin = NULL;
+    if (argc != 3 || strcmp(argv[1], "--plugin") != 0)
+        return usage();
+    const struct sandbox_plan plan = { .read = { argv[2] } };
+    maas_status status = sandbox_enter(&plan, &steps, &error);
+    if (status == MAAS_OK)
+        status = engine_plugin_load(argv[2], NULL, &plugin, &error);
+    if (status != MAAS_OK) {
+        fprintf(stderr, "maas-worker: %s\n", error.text);
+        return 1;
+    }
+    const maas_plugin *table = engine_plugin_table(plugin);
+    printf("%s %s\n", table->id, table->version ? table->version : "");
+    return 0;
+}
+
 int main(int argc, char **argv)
 {
     const char *command = argc > 1 ? argv[1] : "";
@@ -144,6 +171,7 @@ int main(int argc, char **argv)
         return serve_main(argc - 1, argv + 1);
     if (strcmp(command, "train") == 0 || strcmp(command, "evaluate") == 0)
         return train_main(argc - 1, argv + 1);
-    fprintf(stderr, "usage: maas-worker serve|train|evaluate ...\n");
-    return 2;
+    if (strcmp(command, "inspect") == 0)
+        return inspect_main(argc - 1, argv + 1);
+    return usage();
 }

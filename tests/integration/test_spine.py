@@ -194,6 +194,22 @@ def test_admin_errors_are_problems_that_name_the_field(place):
     assert place.admin("POST", "/admin/v1/tenants", "{")[0] == 400
 
 
+def test_check_names_everything_that_is_wrong_with_a_configuration(place, tmp_path):
+    def check(**settings):
+        program = os.path.join(os.environ["MAAS_BUILD_DIR"], "bin", "maas-gateway")
+        done = subprocess.run([program, "--config", place.folder / "gateway.yaml", "--check"], capture_output=True, text=True, timeout=60,
+                              env=dict(os.environ, **settings))
+        lines = [line for line in done.stdout.splitlines() if line.startswith(("ok", "FAIL"))]
+        return done.returncode, lines
+    status, lines = check()
+    assert status == 0 and len(lines) == 8 and all(line.startswith("ok") for line in lines)
+    (tmp_path / "broken.so").write_bytes(b"no plugin")
+    status, lines = check(MAAS_REDIS_ADDRESS="unix:/nowhere", MAAS_TLS_KEY=__file__, MAAS_POSTGRES_CONNINFO="host=/nowhere dbname=x",
+                          MAAS_WORKERS_PLUGINS_DIR=str(tmp_path))
+    failed = [line.split()[1].rstrip(":") for line in lines if line.startswith("FAIL")]
+    assert status == 1 and failed == ["certificate", "postgres", "redis", "plugins"], lines
+
+
 def test_a_killed_worker_is_back_within_half_a_second(place):
     workers = place.admin("GET", "/admin/v1/workers")[2]["data"]
     pid = next(w["pid"] for w in workers if w["deployment"] == "diabetes")

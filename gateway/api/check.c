@@ -1,0 +1,225 @@
+/*
+ * check.c: one function a part, in the order in which a start would need them. Each opens what the
+ * gateway would open and closes it again; a part that needs another one tries all the same, so one
+ * run names everything that is wrong.
+ */
+#include "api/check.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <spawn.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "api/keys.h"
+#include "net/server.h"
+#include "store/redis.h"
+#include "store/sql.h"
+
+#define REDIS_WAIT_MS 2000
+#define LOOK_MS       10
+
+extern char **environ;
+
+struct subject {
+    const struct config *config;
+    const char *worker_binary;
+};
+
+static maas_status check_guard(const struct subject *s, maas_error *error)
+{
+    (void)s;
+    return guard_self_test(error);
+}
+
+static maas_status check_keys(const struct subject *s, maas_error *error)
+{
+    struct key_ring *ring = NULL;
+    maas_status status =
+        key_ring_from_files(s->config->id_key_file, s->config->pepper_file, &ring, error);
+    key_ring_free(ring);
+    return status;
+}
+
+static maas_status check_certificate(const struct subject *s, maas_error *error)
+{
+    struct tls *tls = NULL;
+    maas_status status =
+        tls_new(s->config->tls_cert, s->config->tls_key, "maas-check", true, &tls, error);
+    tls_free(tls);
+    return status;
+}
+
+/* ---- PostgreSQL: one connection per role, and that the schema is there */
+
+static maas_status ask_sql(const struct subject *s, const char *conninfo, const char *statement,
+                           maas_error *error)
+{
+    struct sql *sql = NULL;
+    maas_status status = sql_open(conninfo, (uint32_t)s->config->sql_timeout_ms, &sql, error);
+    if (status)
+        return status;
+    status = sql_exec(sql, statement, NULL, 0, NULL, error);
+    sql_close(sql);
+    return status;
+}
+
+static maas_status check_postgres(const struct subject *s, maas_error *error)
+{
+    return ask_sql(s, s->config->pg, "SELECT maas.registry_seq()", error);
+}
+
+static maas_status check_postgres_admin(const struct subject *s, maas_error *error)
+{
+    return ask_sql(s, s->config->pg_admin, "SELECT 1 FROM maas.tenants LIMIT 1", error);
+}
+
+/* ---- Redis: until it answered a PING */
+
+struct look {
+    struct timer timer; /* first */
+    struct redis *redis;
+    uint64_t end_ns;
+};
+
+static void on_look(struct timer *timer)
+{
+    struct look *look = (struct look *)timer;
+    if (redis_is_up(look->redis) || loop_now_ns(timer->loop) >= look->end_ns)
+        loop_stop(timer->loop);
+    else
+        timer_start(timer->loop, timer, LOOK_MS);
+}
+
+static maas_status wait_for_redis(struct loop *loop, struct redis *redis, const char *address,
+                                  maas_error *error)
+{
+    struct look look = { .timer.fire = on_look,
+                         .redis = redis,
+                         .end_ns = loop_now_ns(loop) + REDIS_WAIT_MS * 1000000ull };
+    timer_start(loop, &look.timer, 0);
+    loop_run(loop);
+    return redis_is_up(redis) ? MAAS_OK
+                              : fail(error, MAAS_E_UNAVAILABLE, "no answer from '%s' within %d ms",
+                                     address, REDIS_WAIT_MS);
+}
+
+static maas_status check_redis(const struct subject *s, maas_error *error)
+{
+    struct loop *loop = NULL;
+    struct redis *redis = NULL;
+    const struct config *c = s->config;
+    maas_status status = loop_new(0, &loop, error);
+    if (!status)
+        status = redis_new(loop, c->redis, (uint32_t)c->redis_timeout_ms, &redis, error);
+    if (!status)
+        status = wait_for_redis(loop, redis, c->redis, error);
+    redis_free(redis);
+    loop_free(loop);
+    return status;
+}
+
+/* ---- folders and programs */
+
+static maas_status check_spool(const struct subject *s, maas_error *error)
+{
+    const char *dir = s->config->spool_dir;
+    if (access(dir, R_OK | W_OK | X_OK) == 0 || errno == ENOENT)
+        return MAAS_OK; /* a missing folder is made at the start */
+    return fail(error, MAAS_E_UNAVAILABLE, "spool.dir: cannot write to '%s': %s", dir,
+                strerror(errno));
+}
+
+/* The worker loads the plugin as it would to serve it, in its sandbox, and says what is wrong. */
+static maas_status inspect(const struct subject *s, const char *file, maas_error *error)
+{
+    union {
+        const char *from[5];
+        char *to[5];
+    } args = { .from = { s->worker_binary, "inspect", "--plugin", file, NULL } };
+    posix_spawn_file_actions_t actions;
+    int pipe_fd[2], pid = -1, wait_status = 0;
+    char said[256] = "";
+    if (pipe2(pipe_fd, O_CLOEXEC))
+        return fail(error, MAAS_E_EXHAUSTED, "no pipe: %s", strerror(errno));
+    posix_spawn_file_actions_init(&actions);
+    posix_spawn_file_actions_adddup2(&actions, pipe_fd[1], STDERR_FILENO);
+    int rc = posix_spawn(&pid, s->worker_binary, &actions, NULL, args.to, environ);
+    posix_spawn_file_actions_destroy(&actions);
+    close(pipe_fd[1]);
+    ssize_t n = rc ? 0 : read(pipe_fd[0], said, sizeof(said) - 1);
+    said[n > 0 ? n : 0] = '\0';
+    said[strcspn(said, "\n")] = '\0';
+    close(pipe_fd[0]);
+    if (rc)
+        return fail(error, MAAS_E_UNAVAILABLE, "cannot start '%s': %s", s->worker_binary,
+                    strerror(rc));
+    waitpid(pid, &wait_status, 0);
+    return WIFEXITED(wait_status) && WEXITSTATUS(wait_status) == 0
+               ? MAAS_OK
+               : fail(error, MAAS_E_INVALID, "%s: %s", file,
+                      said[0] ? said : "the worker ended without a word");
+}
+
+static bool is_plugin(const char *name)
+{
+    size_t len = strlen(name);
+    return len > 3 && strcmp(name + len - 3, ".so") == 0;
+}
+
+static maas_status check_plugins(const struct subject *s, maas_error *error)
+{
+    DIR *dir = opendir(s->config->plugins_dir);
+    struct dirent *entry;
+    maas_status status = MAAS_OK;
+    unsigned found = 0;
+    char path[1024];
+    if (!dir)
+        return fail(error, MAAS_E_UNAVAILABLE, "workers.plugins_dir: cannot open '%s': %s",
+                    s->config->plugins_dir, strerror(errno));
+    while (!status && (entry = readdir(dir)))
+        if (is_plugin(entry->d_name)) {
+            found++;
+            snprintf(path, sizeof(path), "%s/%s", s->config->plugins_dir, entry->d_name);
+            status = inspect(s, path, error);
+        }
+    closedir(dir);
+    return status || found ? status
+                           : fail(error, MAAS_E_NOT_FOUND, "workers.plugins_dir: no plugin in '%s'",
+                                  s->config->plugins_dir);
+}
+
+/* ---- the list */
+
+static const struct {
+    const char *name;
+    maas_status (*check)(const struct subject *subject, maas_error *error);
+} parts[] = {
+    { "guard", check_guard },
+    { "keys", check_keys },
+    { "certificate", check_certificate },
+    { "postgres", check_postgres },
+    { "postgres (admin)", check_postgres_admin },
+    { "redis", check_redis },
+    { "spool", check_spool },
+    { "plugins", check_plugins },
+};
+
+unsigned gateway_check(const struct config *config, const char *worker_binary)
+{
+    const struct subject subject = { config, worker_binary };
+    unsigned failed = 0;
+    for (size_t i = 0; i < COUNT_OF(parts); i++) {
+        maas_error error = MAAS_ERROR_INIT;
+        bool good = parts[i].check(&subject, &error) == MAAS_OK;
+        failed += !good;
+        printf("%-4s  %s%s%s\n", good ? "ok" : "FAIL", parts[i].name, good ? "" : ": ",
+               good ? "" : error.text);
+        fflush(stdout);
+    }
+    return failed;
+}
