@@ -6,6 +6,16 @@ import subprocess
 import time
 
 
+# What the project promises, by the names of latest.json: at most so much.
+BOUNDS = {
+    "h2_16x32.gateway_over_bare.cpu": 2.5,
+    "h2_16x32.gateway_over_nginx.cpu": 1.0,
+    "h2_64x1.gateway_over_bare.cpu": 1.25,
+    "h1_64.gateway_over_bare.cpu": 1.25,
+    "keys_at_100_per_s.calls_per_request": 0.2,
+}
+
+
 def medians(rounds):
     """{(server, shape): [{"rate", "cpu_us"}, …]} → the same with one dict of medians and spreads."""
     out = {}
@@ -26,8 +36,16 @@ def flat(values, extra):
         if bare and server != "bare":
             out[f"{shape}.{server}_over_bare.cpu"] = round(value["cpu_us"] / bare["cpu_us"], 3)
             out[f"{shape}.{server}_over_bare.throughput"] = round(value["rate"] / bare["rate"], 3)
+        if server == "gateway" and ("nginx", shape) in values:
+            out[f"{shape}.gateway_over_nginx.cpu"] = round(value["cpu_us"] / values["nginx", shape]["cpu_us"], 3)
     out.update(extra)
     return out
+
+
+def verdicts(figures):
+    """[(line, whether it holds)] for each promise whose figure was measured."""
+    return [(f"{'holds' if figures[name] <= most else 'MISSED':<7} {name} {figures[name]:g}, promised: at most {most:g}", figures[name] <= most)
+            for name, most in BOUNDS.items() if name in figures]
 
 
 def table(values, rounds, seconds, extra):
@@ -73,13 +91,17 @@ def plot(values, path):
 
 
 def write(folder, values, rounds, seconds, extra):
+    """Prints and writes all; whether every promise holds."""
     os.makedirs(folder, exist_ok=True)
-    text = machine() + "\n" + table(values, rounds, seconds, extra)
+    figures = flat(values, extra)
+    judged = verdicts(figures)
+    text = machine() + "\n" + table(values, rounds, seconds, extra) + "".join(f"\n{line}" for line, _ in judged) + "\n"
     with open(f"{folder}/table.txt", "w") as file:
         file.write(text)
     with open(f"{folder}/latest.json", "w") as file:
-        json.dump(flat(values, extra), file, indent=2, sort_keys=True)
+        json.dump(figures, file, indent=2, sort_keys=True)
         file.write("\n")
     print(text)
     drawn = plot(values, f"{folder}/cpu.png")
     print(f"written: {folder}/table.txt, latest.json" + (", cpu.png" if drawn else "; no plot: python3-matplotlib is not installed"))
+    return all(good for _, good in judged)

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """run.py: the gateway beside bare libh2o and nginx, in interleaved rounds (scripts/bench calls it).
 
-usage: run.py --build DIR --results DIR --work DIR --port N [--instance DIR] [--quick]
+usage: run.py --build DIR --results DIR --work DIR --port N [--instance DIR] [--quick] [--check]
 
 The peers listen on N + 2 and N + 3. --instance is a folder of scripts/up, on N and N + 1; without it only the peers are compared, with a sample of the gateway's answer.
 """
@@ -54,6 +54,7 @@ def main():
         parser.add_argument(name)
     parser.add_argument("--port", type=int, default=18443)
     parser.add_argument("--quick", action="store_true")
+    parser.add_argument("--check", action="store_true")
     options = parser.parse_args()
     if len(os.sched_getaffinity(0)) < 2:
         sys.exit("bench: two cores are needed: the server has core 0 for itself, all else runs on core 1")
@@ -79,7 +80,8 @@ def main():
         values, rounds, seconds = compare(targets, options.quick)
         if gateway:
             extra = keys.redis_calls(gateway, options.quick)
-        report.write(options.results, values, rounds, seconds, extra)
+        if not report.write(options.results, values, rounds, seconds, extra) and options.check:
+            sys.exit(1)
     except BenchError as error:
         sys.exit(f"bench: {error}")
     finally:

@@ -32,6 +32,8 @@ struct guard_real { /* filled before main() */
     int (*parse_headers)(h2o_req_t *, h2o_hpack_header_table_t *, const uint8_t *, size_t, int *,
                          size_t *, h2o_cache_digests_t **, const char **);
     void (*stream_reset)(h2o_http2_conn_t *, h2o_http2_stream_t *);
+    void (*flatten_response)(h2o_buffer_t **, h2o_hpack_header_table_t *, uint32_t, size_t,
+                             h2o_res_t *, h2o_timestamp_t *, const h2o_iovec_t *, size_t);
     int (*parse_request)(const char *, size_t, const char **, size_t *, const char **, size_t *,
                          int *, struct phr_header *, size_t *, size_t);
 };
@@ -45,8 +47,9 @@ void guard_enter(struct conn *conn);
 void guard_settle(struct conn *conn);
 void guard_forget(struct conn *conn); /* it is being freed */
 
-/* ---- guard_h1.c, guard_h2.c: pull the files in */
+/* ---- guard_h1.c, guard_h2.c, guard_answer.c: pull the files in */
 void guard_h1_link(void);
+void guard_answer_link(void);
 void guard_h2_link(void);
 
 /* Rolls the ten seconds of the budgets. */

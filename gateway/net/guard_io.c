@@ -46,6 +46,7 @@ __attribute__((constructor)) static void find_originals(void)
     FIND(decode_data, "h2o_http2_decode_data_payload");
     FIND(parse_headers, "h2o_hpack_parse_headers");
     FIND(stream_reset, "h2o_http2_stream_reset");
+    FIND(flatten_response, "h2o_hpack_flatten_response");
     FIND(parse_request, "phr_parse_request");
 }
 

@@ -155,6 +155,7 @@ struct server *server_new(struct loop *loop, const struct server_limits *limits,
     struct server *server = calloc(1, sizeof(*server));
     CHECK(server != NULL);
     guard_h1_link();
+    guard_answer_link();
     guard_h2_link();
     h2o_socket_buffer_mmap_settings.threshold = SIZE_MAX; /* no bodies in files under /tmp */
     server->loop = loop;
