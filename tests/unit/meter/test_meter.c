@@ -17,6 +17,7 @@
 
 #include <dirent.h>
 #include <fcntl.h>
+#include <pthread.h>
 #include <ftw.h>
 #include <signal.h>
 #include <stdio.h>
@@ -41,12 +42,12 @@ static struct memory {
     uint32_t calls,
         fail_every; /* every n-th call fails, after having taken the batch on odd ones */
 } memory;
+static pthread_mutex_t memory_lock = PTHREAD_MUTEX_INITIALIZER; /* the shipper's thread and ours */
 
-static maas_status memory_append(void *arg, const struct uuid *spool, uint32_t loop,
-                                 uint64_t first_seq, const struct usage_event *events,
-                                 uint32_t count, maas_error *error)
+static maas_status take_batch(struct memory *m, const struct uuid *spool, uint32_t loop,
+                              uint64_t first_seq, const struct usage_event *events, uint32_t count,
+                              maas_error *error)
 {
-    struct memory *m = arg;
     uint32_t i = 0;
     bool fails = m->fail_every && ++m->calls % m->fail_every == 0;
     if (fails && m->calls % 2 == 0)
@@ -69,6 +70,16 @@ static maas_status memory_append(void *arg, const struct uuid *spool, uint32_t l
     return fails ? fail(error, MAAS_E_UNAVAILABLE, "answer lost") : MAAS_OK;
 }
 
+static maas_status memory_append(void *arg, const struct uuid *spool, uint32_t loop,
+                                 uint64_t first_seq, const struct usage_event *events,
+                                 uint32_t count, maas_error *error)
+{
+    pthread_mutex_lock(&memory_lock);
+    maas_status status = take_batch(arg, spool, loop, first_seq, events, count, error);
+    pthread_mutex_unlock(&memory_lock);
+    return status;
+}
+
 static void memory_close(void *arg)
 {
     (void)arg;
@@ -79,9 +90,21 @@ static const struct usage_sink sink = { memory_append, memory_close, &memory };
 static uint64_t events_in_memory(void)
 {
     uint64_t n = 0;
+    pthread_mutex_lock(&memory_lock);
     for (uint32_t i = 0; i < memory.count; i++)
         n += memory.chains[i].events;
+    pthread_mutex_unlock(&memory_lock);
     return n;
+}
+
+/* Forgets what was taken; every `fail_every`-th call fails from now on. */
+static void memory_reset(uint32_t fail_every, bool forget)
+{
+    pthread_mutex_lock(&memory_lock);
+    if (forget)
+        memset(&memory, 0, sizeof(memory));
+    memory.fail_every = fail_every;
+    pthread_mutex_unlock(&memory_lock);
 }
 
 static char root[] = "/tmp/maas-meter-XXXXXX";
@@ -166,11 +189,11 @@ static void a_record_survives_and_any_flipped_bit_is_seen(void **state)
 static void every_appended_event_is_shipped_once_though_the_sink_keeps_failing(void **state)
 {
     (void)state;
-    memory.fail_every = 3;
+    memory_reset(3, false);
     struct meter *m = start(2, 64 * SEGMENT_BYTES);
     for (uint64_t i = 0; i < 2000; i++)
         append_when_ready(meter_tap(m, i % 2), i);
-    memory.fail_every = 0; /* the last rounds may succeed */
+    memory_reset(0, false); /* the last rounds may succeed */
     meter_stop(m, 10000);
     assert_int_equal(events_in_memory(), 2000);
     assert_int_equal(memory.chains[0].units + memory.chains[1].units, 2000 * 1999 / 2);
@@ -179,7 +202,7 @@ static void every_appended_event_is_shipped_once_though_the_sink_keeps_failing(v
 static void a_full_spool_says_so_before_the_work_and_loses_nothing(void **state)
 {
     (void)state;
-    memory.fail_every = 1; /* away */
+    memory_reset(1, false); /* away */
     struct meter *m = start(1, 3 * SEGMENT_BYTES);
     struct meter_tap *tap = meter_tap(m, 0);
     struct timespec t = { 0, 5000000 };
@@ -194,9 +217,7 @@ static void a_full_spool_says_so_before_the_work_and_loses_nothing(void **state)
     }
     assert_false(meter_ready(tap));
     assert_true(taken >= 64 && taken <= 3 * 64);
-    memory.fail_every = 0;
-    memset(memory.chains, 0, sizeof(memory.chains));
-    memory.count = 0;
+    memory_reset(0, true);
     meter_stop(m, 10000);
     assert_int_equal(events_in_memory(), taken);
 }
@@ -345,28 +366,58 @@ static void kill_9_among_segments_that_are_used_again_loses_and_doubles_nothing(
     munmap(s, 4096);
 }
 
-static void shipped_segments_are_used_again(void **state)
+static void spool_folder(char out[512])
 {
-    (void)state;
-    struct meter *m = start(1, 64 * SEGMENT_BYTES);
-    char dir[512];
-    uint32_t files = 0;
-    for (uint64_t i = 0; i < 100 * 64; i++)
-        append_when_ready(meter_tap(m, 0), i);
-    struct timespec t = { 0, 10000000 };
-    for (int wait = 0; events_in_memory() < 100 * 64 && wait < 1000; wait++)
-        nanosleep(&t, NULL);
     DIR *d = opendir(root);
     struct dirent *entry;
     while ((entry = readdir(d)) && entry->d_name[0] == '.')
         ;
-    snprintf(dir, sizeof(dir), "%s/%s", root, entry->d_name);
+    snprintf(out, 512, "%s/%s", root, entry->d_name);
     closedir(d);
-    d = opendir(dir);
-    while ((entry = readdir(d)))
-        files += strstr(entry->d_name, ".seg") != NULL;
+}
+
+/* Adds the files that are there now to those seen before; returns how many there are now. */
+static size_t look_at_segments(const char *dir, ino_t seen[64], size_t *count)
+{
+    DIR *d = opendir(dir);
+    struct dirent *entry;
+    size_t now = 0;
+    while ((entry = readdir(d))) {
+        size_t i = 0;
+        if (!strstr(entry->d_name, ".seg"))
+            continue;
+        now++;
+        while (i < *count && seen[i] != entry->d_ino)
+            i++;
+        if (i == *count && *count < 64)
+            seen[(*count)++] = entry->d_ino;
+    }
     closedir(d);
-    assert_in_range(files, CHAIN_SPARES + 1, CHAIN_SPARES + 3); /* spares, in use, ahead */
+    return now;
+}
+
+static void shipped_segments_are_used_again(void **state)
+{
+    (void)state;
+    enum { SEGMENTS = 20 };
+    struct meter *m = start(1, 64 * SEGMENT_BYTES);
+    struct timespec t = { 0, 1000000 };
+    ino_t seen[64];
+    size_t count = 0;
+    char dir[512];
+    spool_folder(dir);
+    for (uint64_t i = 0; i < SEGMENTS * 64; i++) {
+        append_when_ready(meter_tap(m, 0), i);
+        if (i % 64 != 63)
+            continue;
+        for (int wait = 0; events_in_memory() <= i && wait < 10000; wait++)
+            nanosleep(&t, NULL); /* as if the shipper kept up */
+        look_at_segments(dir, seen, &count);
+    }
+    for (int wait = 0; look_at_segments(dir, seen, &count) > CHAIN_SPARES + 3 && wait < 10000;
+         wait++)
+        nanosleep(&t, NULL);
+    assert_in_range(count, 1, SEGMENTS / 2); /* else one file each */
     meter_stop(m, 5000);
 }
 
