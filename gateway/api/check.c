@@ -23,8 +23,6 @@
 #define REDIS_WAIT_MS 2000
 #define LOOK_MS       10
 
-extern char **environ;
-
 struct subject {
     const struct config *config;
     const char *worker_binary;
@@ -141,6 +139,7 @@ static maas_status inspect(const struct subject *s, const char *file, maas_error
         const char *from[5];
         char *to[5];
     } args = { .from = { s->worker_binary, "inspect", "--plugin", file, NULL } };
+    static char nothing[] = "LC_ALL=C", *environment[] = { nothing, NULL };
     posix_spawn_file_actions_t actions;
     int pipe_fd[2], pid = -1, wait_status = 0;
     char said[256] = "";
@@ -148,7 +147,7 @@ static maas_status inspect(const struct subject *s, const char *file, maas_error
         return fail(error, MAAS_E_EXHAUSTED, "no pipe: %s", strerror(errno));
     posix_spawn_file_actions_init(&actions);
     posix_spawn_file_actions_adddup2(&actions, pipe_fd[1], STDERR_FILENO);
-    int rc = posix_spawn(&pid, s->worker_binary, &actions, NULL, args.to, environ);
+    int rc = posix_spawn(&pid, s->worker_binary, &actions, NULL, args.to, environment);
     posix_spawn_file_actions_destroy(&actions);
     close(pipe_fd[1]);
     ssize_t n = rc ? 0 : read(pipe_fd[0], said, sizeof(said) - 1);
