@@ -8,7 +8,7 @@ PACKAGES_BUILD="gcc g++ cmake ninja-build pkg-config libc6-dev libh2o-evloop-dev
     libopenblas-dev liblapacke-dev libcmocka-dev libsimdjson-dev libjansson-dev libyaml-dev libarchive-dev
     libseccomp-dev uthash-dev"
 PACKAGES_RUN="openssl curl postgresql-15 redis-server"
-PACKAGES_TEST="python3 python3-pytest python3-numpy clang-format"
+PACKAGES_TEST="python3 python3-pytest python3-numpy clang-format shellcheck"
 PACKAGES_BENCH="python3 nginx-light nghttp2-client"
 
 POLICY=/usr/sbin/policy-rc.d
@@ -31,16 +31,21 @@ as_root() {
     fi
 }
 
-units_guard() { # forbids what package scripts would start
+# The guard: forbids what package scripts would start. It also notes which units to disable afterwards, so that the next
+# run can do it when this one is killed.
+units_guard() { # UNIT...
+    as_root mkdir -p "${CREATECLUSTER%/*}"
+    printf '# maas: disable %s\ncreate_main_cluster = off\n' "$*" | as_root tee -a "$CREATECLUSTER" >/dev/null
     if [ ! -e "$POLICY" ]; then
         printf '#!/bin/sh\nexit 101 # maas: temporary, while packages are installed\n' | as_root tee "$POLICY" >/dev/null
         as_root chmod 755 "$POLICY"
     fi
-    as_root mkdir -p "${CREATECLUSTER%/*}"
-    echo "create_main_cluster = off" | as_root tee "$CREATECLUSTER" >/dev/null
 }
 
 units_unguard() {
+    [ -e "$CREATECLUSTER" ] || return 0
+    # shellcheck disable=SC2046 # a list of words
+    units_disable $(sed -n 's/^# maas: disable //p' "$CREATECLUSTER") >>"$LOG_FILE" 2>&1
     if grep -q 'maas: temporary' "$POLICY" 2>/dev/null; then
         as_root rm -f "$POLICY"
     fi
@@ -48,7 +53,7 @@ units_unguard() {
     as_root rmdir --ignore-fail-on-non-empty "${CREATECLUSTER%/*}" 2>/dev/null
 }
 
-units_disable() { # UNIT...: what this installation brought must not start at the next boot
+units_disable() { # UNIT...: what an installation brought must not start at the next boot
     local unit
     for unit in "$@"; do
         if command -v systemctl >/dev/null; then
@@ -59,30 +64,43 @@ units_disable() { # UNIT...: what this installation brought must not start at th
     done
 }
 
+# The second try: with new lists of packages, and after the mending of an installation that was killed.
 apt_install() { # PACKAGE...
-    local -a apt=(env DEBIAN_FRONTEND=noninteractive apt-get -y -o DPkg::Lock::Timeout=300)
+    local -a quietly=(env DEBIAN_FRONTEND=noninteractive)
+    local -a apt=("${quietly[@]}" apt-get -y -o DPkg::Lock::Timeout=300)
     as_root "${apt[@]}" install --no-install-recommends "$@" && return
+    as_root "${quietly[@]}" dpkg --configure -a
     as_root "${apt[@]}" update && as_root "${apt[@]}" install --no-install-recommends "$@"
+}
+
+may_be_root() { # without being asked for a password
+    [ "$(id -u)" = 0 ] || sudo -n true 2>/dev/null
+}
+
+may_install() { # PACKAGE...: or says how others can
+    local by_hand="as root, run: apt-get update && apt-get install --no-install-recommends $*"
+    command -v apt-get >/dev/null || fail "there is no apt-get here" "this needs Debian 12"
+    ! may_be_root || return 0
+    command -v sudo >/dev/null || fail "packages are missing and there is no sudo" "$by_hand"
+    printf '\n'
+    sudo -v || fail "packages are missing and sudo was refused" "$by_hand"
 }
 
 # packages_ensure PACKAGE...: quick when everything is there.
 packages_ensure() {
-    local missing package units= ok=0
+    local missing package units='' ok=0
     step "packages"
     missing=$(packages_missing "$@")
     if [ -z "$missing" ]; then
+        if [ -e "$CREATECLUSTER" ] && may_be_root; then # of an up that was killed
+            units_unguard
+        fi
         step_done "all there"
         return
     fi
     STEP_TEXT="installing packages: $missing"
-    if [ "$(id -u)" != 0 ] && ! command -v sudo >/dev/null; then
-        fail "packages are missing and there is no sudo" \
-            "as root, run: apt-get update && apt-get install --no-install-recommends $missing"
-    fi
-    if [ "$(id -u)" != 0 ] && ! sudo -n true 2>/dev/null; then
-        printf '\n'
-        sudo -v || fail "sudo was refused" "as root, run: apt-get install --no-install-recommends $missing"
-    fi
+    # shellcheck disable=SC2086 # lists of words
+    may_install $missing
     for package in $missing; do
         case $package in
         redis-server) units="$units redis-server" ;;
@@ -90,14 +108,14 @@ packages_ensure() {
         nginx-light) units="$units nginx" ;;
         esac
     done
-    units_guard
-    trap 'units_unguard' EXIT
-    # shellcheck disable=SC2086 # lists of words
-    run apt_install $missing || ok=$?
     # shellcheck disable=SC2086
-    run units_disable $units
+    units_guard $units
+    trap units_unguard EXIT
+    trap 'exit 130' INT TERM HUP # after apt-get ended: the guard stays as long as packages are set up
+    # shellcheck disable=SC2086
+    run apt_install $missing || ok=$?
     units_unguard
-    trap - EXIT
+    trap - EXIT INT TERM HUP
     [ "$ok" = 0 ] || fail "apt-get could not install them" "look at the lines above; is the network there, and a Debian 12 mirror?"
     step_done
 }
