@@ -7,7 +7,7 @@ BODY=
 call() { # SECRET URL METHOD [CURL OPTIONS...]
     local secret=$1 url=$2 method=$3 answer
     shift 3
-    answer=$(curl -sS --max-time 120 --cacert "$DIR/tls/ca.pem" -X "$method" -w '\n%{http_code}' \
+    answer=$(curl -q -sS --noproxy '*' --max-time 120 --cacert "$DIR/tls/ca.pem" -X "$method" -w '\n%{http_code}' \
         -H @<(printf 'authorization: Bearer %s\n' "$secret") "$@" "$url" 2>&1)
     STATUS=${answer##*$'\n'}
     BODY=${answer%$'\n'*}

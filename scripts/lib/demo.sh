@@ -14,37 +14,38 @@ demo_download() { # a machine whose packages are all there may never have read i
 }
 
 demo_source() { # prints the folder with the two files
-    local here=/$SKLEARN_DATA
-    if [ ! -r "$here/diabetes_data_raw.csv.gz" ]; then
-        here=$DEMO/sklearn/$SKLEARN_DATA
-        if [ ! -r "$here/diabetes_target.csv.gz" ]; then
-            mkdir -p "$DEMO/sklearn" && cd "$DEMO/sklearn" || return 1
-            run demo_download || return 1
-            dpkg-deb --fsys-tarfile python3-sklearn_*.deb |
-                tar -x "./$SKLEARN_DATA/diabetes_data_raw.csv.gz" "./$SKLEARN_DATA/diabetes_target.csv.gz" || return 1
-            rm -f python3-sklearn_*.deb
-        fi
+    local unpacked=$DEMO/sklearn
+    if [ -r "/$SKLEARN_DATA/diabetes_data_raw.csv.gz" ]; then
+        echo "/$SKLEARN_DATA"
+        return
     fi
-    echo "$here"
+    rm -rf "$unpacked" && mkdir "$unpacked" && cd "$unpacked" || return 1
+    run demo_download || return 1
+    dpkg-deb --fsys-tarfile python3-sklearn_*.deb |
+        tar -x "./$SKLEARN_DATA/diabetes_data_raw.csv.gz" "./$SKLEARN_DATA/diabetes_target.csv.gz" || return 1
+    echo "$unpacked/$SKLEARN_DATA"
 }
 
 demo_data() {
     local source
-    [ -s "$DEMO/data/train.csv" ] && return
-    source=$(demo_source) || fail "the data set could not be fetched" "apt-get update; then try again"
+    [ ! -s "$DEMO/data/train.csv" ] || return 0
+    source=$(demo_source) || fail "the data set could not be fetched: Debian's package python3-sklearn" \
+        "look at the lines above; is the network there, and room on the disk? as root, run: apt-get update; then try again"
     mkdir -p "$DEMO/data"
     {
         echo "age,sex,bmi,bp,s1,s2,s3,s4,s5,s6,progression"
         paste -d ' ' <(gzip -dc "$source/diabetes_data_raw.csv.gz") \
             <(gzip -dc "$source/diabetes_target.csv.gz" | awk '{ print $1 + 0 }') | tr -s ' ' ','
-    } | write_file "$DEMO/data/train.csv" 600
-    [ "$(wc -l <"$DEMO/data/train.csv")" = 443 ] || fail "the data set has not 442 rows" "rm -r $DEMO and try again"
+    } >"$DEMO/rows.csv"
+    [ "$(wc -l <"$DEMO/rows.csv")" = 443 ] || fail "the data set has not 442 rows" "is there room on the disk? see: df $DIR"
+    mv "$DEMO/rows.csv" "$DEMO/data/train.csv"
+    rm -rf "$DEMO/sklearn"
 }
 
 demo_train() { # → $DEMO/artifact.tar
     step "training on 442 patients"
     demo_data
-    rm -rf "$DEMO/out" && mkdir "$DEMO/out"
+    rm -rf "$DEMO/out" && mkdir "$DEMO/out" || fail "cannot write into $DEMO"
     run "$BIN/maas-worker" train --plugin "$BUILD/plugins/maas.linreg.so" --data "$DEMO/data" --out "$DEMO/out" --seed 1 \
         --option target=progression || fail "the training failed" "see the lines above"
     tar -C "$DEMO/out" --sort=name --mtime=@0 --owner=0 --group=0 --numeric-owner -cf "$DEMO/artifact.tar" . ||
@@ -123,7 +124,7 @@ demo_show() {
 
 The key of tenant demo: $(<"$SECRETS/api_key")
 
-    . $DIR/env
+    . $(printf '%q' "$DIR/env")
     curl --cacert "\$MAAS_CA" -H "authorization: Bearer \$MAAS_API_KEY" -H 'content-type: application/json' \\
         -d '$DEMO_BODY' \\
         "\$MAAS_URL/v1/regression"
@@ -133,6 +134,6 @@ The key of tenant demo: $(<"$SECRETS/api_key")
     curl --cacert "\$MAAS_CA" -H "authorization: Bearer \$MAAS_API_KEY" "\$MAAS_URL/v1/models"
     curl --cacert "\$MAAS_CA" -H "authorization: Bearer \$MAAS_API_KEY" "\$MAAS_URL/v1/usage"
 
-scripts/down stops it, scripts/up --check tests every route.
+scripts/down$THIS_DIR stops it, scripts/up$THIS_DIR --check tests every route.
 EOT
 }

@@ -1,12 +1,14 @@
 # gateway.sh: the configuration, the supervisor, readiness.
 
-BUILD=${MAAS_BUILD_DIR:-$ROOT/build/release}
+BUILD=$ROOT/build/release
+[ -w "$ROOT" ] || BUILD=$DIR/build # somebody else's checkout, or one that is mounted read-only
+BUILD=$(realpath -m -- "${MAAS_BUILD_DIR:-$BUILD}")
 BIN=$BUILD/bin
 
 build_release() {
     step "build"
     if [ ! -f "$BUILD/build.ninja" ]; then
-        (cd "$ROOT" && run cmake --preset release) || fail "cmake could not configure" "see the lines above"
+        (cd "$ROOT" && run cmake --preset release -B "$BUILD") || fail "cmake could not configure" "see the lines above"
     fi
     # Not the tests and benches: a first start should not wait for them.
     run cmake --build "$BUILD" --target gateway/all plugins/all || fail "the build broke" \
@@ -17,7 +19,8 @@ build_release() {
 programs_check() {
     local program
     for program in maas-supervisor maas-gateway maas-worker maas-migrate; do
-        [ -x "$BIN/$program" ] || fail "$BIN/$program is not there" "run scripts/up without --no-build"
+        [ -f "$BIN/$program" ] || fail "$BIN/$program is not there" "run scripts/up$THIS_DIR without --no-build"
+        [ -x "$BIN/$program" ] || fail "$BIN/$program may not be run" "is the file system mounted noexec? use a checkout elsewhere"
     done
 }
 
@@ -57,9 +60,11 @@ migrate() {
     step_done
 }
 
-# What a running gateway was started from: programs, plugins, and overrides in the environment (all of MAAS_ but what
-# .maas/env and the scripts themselves set). When it differs, the gateway is restarted.
+# What a running gateway was started from: programs, plugins, secrets, certificate, database, folders, and overrides in
+# the environment (all of MAAS_ but what .maas/env and the scripts themselves set). When it differs, it is restarted.
 gateway_stamp() {
+    stat -c '%n %Y' "$SECRETS/id_key" "$SECRETS/pepper" "$DIR/tls/server.pem" "$PG_DATA/PG_VERSION" 2>/dev/null
+    stat -c '%n %i' "$DIR/spool" "$DIR/cache"
     stat -c '%n %Y %s' "$BIN"/maas-* "$BUILD"/plugins/*.so 2>/dev/null
     env | grep '^MAAS_' | grep -vE '^MAAS_(URL|ADMIN_URL|CA|API_KEY|ADMIN_TOKEN|TENANT|BUILD_DIR|RELEASE_DIR|TEST_DATA)=' | LC_ALL=C sort
 }
@@ -69,22 +74,23 @@ gateway_pid() {
 }
 
 gateway_stop() {
-    local pid stopped=1
-    stop_named gateway maas-supervisor TERM 40 && stopped=0
-    # What a killed supervisor left behind: ours by the exact path of its configuration.
-    for pid in $(pids_with maas-supervisor "$CONFIG") $(pids_with maas-gateway "$CONFIG"); do
-        stop_pid "$pid" TERM 10
-        stopped=0
-    done
+    local stopped=1
+    stop_all gateway maas-supervisor "$CONFIG" TERM 40 && stopped=0
+    stop_all gateway maas-gateway "$CONFIG" TERM 40 && stopped=0 # what a killed supervisor left behind
     return "$stopped"
 }
 
-port_free() { # PORT: nobody listens on it on loopback
-    ! (exec 3<>"/dev/tcp/127.0.0.1/$1") 2>/dev/null
+port_check() { # PORT
+    local lowest=1024
+    [ ! -r /proc/sys/net/ipv4/ip_unprivileged_port_start ] || lowest=$(</proc/sys/net/ipv4/ip_unprivileged_port_start)
+    [ "$(id -u)" = 0 ] || [ "$1" -ge "$lowest" ] || fail "port $1 may be opened by root only" \
+        "choose one from $lowest on: scripts/up$THIS_DIR --port 8443"
+    ! (exec 3<>"/dev/tcp/127.0.0.1/$1") 2>/dev/null || fail "port $1 is taken by another program" \
+        "stop that program, or choose others: scripts/up$THIS_DIR --port 9443 --admin-port 9444"
 }
 
 gateway_ready() {
-    curl -sf -o /dev/null --max-time 2 --cacert "$DIR/tls/ca.pem" "https://localhost:$ADMIN_PORT/readyz" 2>/dev/null
+    curl -q -sf --noproxy '*' -o /dev/null --max-time 2 --cacert "$DIR/tls/ca.pem" "https://localhost:$ADMIN_PORT/readyz" 2>/dev/null
 }
 
 gateway_start() { # CHANGED(0|1)
@@ -97,10 +103,9 @@ gateway_start() { # CHANGED(0|1)
     fi
     gateway_stop
     for port in "$PORT" "$ADMIN_PORT"; do
-        port_free "$port" || LOG_FILE=/dev/null fail "port $port is taken by another program" \
-            "stop that program, or choose others: scripts/up --port 9443 --admin-port 9444"
+        port_check "$port"
     done
-    LOG_FILE=$LOGS/gateway.log
+    log_to "$LOGS/gateway.log"
     gateway_stamp >"$RUN/gateway.stamp"
     daemon gateway "$LOG_FILE" "$BIN/maas-supervisor" --config "$CONFIG"
     for ((try = 0; try < 300; try++)); do
@@ -108,8 +113,7 @@ gateway_start() { # CHANGED(0|1)
         gateway_pid >/dev/null || break
         sleep 0.1
     done
-    gateway_ready || fail "it is not ready on port $ADMIN_PORT" "see $LOG_FILE" \
-        "$BIN/maas-gateway --config $CONFIG --check says what is wrong"
-    LOG_FILE=$LOGS/up.log
+    gateway_ready || fail "it is not ready on port $ADMIN_PORT" "see the lines above, and $LOG_FILE"
+    log_to "$LOGS/up.log"
     step_done
 }

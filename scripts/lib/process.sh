@@ -56,6 +56,17 @@ stop_named() { # NAME WORD SIGNAL SECONDS; true when something was stopped
     rm -f "$RUN/$1.pid"
 }
 
+# stop_all NAME PROGRAM ARGUMENT SIGNAL SECONDS: also those whose pid file was lost; true when something was stopped.
+stop_all() {
+    local pid stopped=1
+    stop_named "$1" "$2" "$4" "$5" && stopped=0
+    for pid in $(pids_with "$2" "$3"); do
+        stop_pid "$pid" "$4" "$5"
+        stopped=0
+    done
+    return "$stopped"
+}
+
 # pids_with PROGRAM ARGUMENT: processes whose program has that base name and that exact argument.
 pids_with() {
     local dir word

@@ -13,7 +13,7 @@ redis_start() {
         step_done "runs"
         return
     fi
-    stop_named redis redis-server TERM 5
+    redis_stop
     as_words "$REDIS_USER"
     daemon redis "$LOGS/redis.log" "${AS[@]}" redis-server --port 0 --unixsocket "$SOCKETS/redis/redis.sock" \
         --unixsocketperm 700 --save '' --appendonly no --maxmemory 256mb --maxmemory-policy noeviction \
@@ -23,12 +23,12 @@ redis_start() {
         pid_of redis redis-server >/dev/null || break
         sleep 0.05
     done
-    LOG_FILE=$LOGS/redis.log
+    log_to "$LOGS/redis.log"
     redis_answers || fail "it does not answer on $SOCKETS/redis/redis.sock" "see $LOGS/redis.log"
-    LOG_FILE=$LOGS/up.log
+    log_to "$LOGS/up.log"
     step_done
 }
 
 redis_stop() {
-    stop_named redis redis-server TERM 10
+    stop_all redis redis-server "$SOCKETS/redis/redis.sock" TERM 10
 }

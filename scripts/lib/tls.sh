@@ -45,7 +45,6 @@ tls_ensure() {
         step_done "good"
         return
     fi
-    chmod 0711 "$DIR/tls" # clients read ca.pem
     tls_ca_sound || tls_ca_make
     tls_server_make
     tls_ca_sound && tls_server_sound || fail "openssl made no usable certificate" "is the clock right? see $LOG_FILE"
