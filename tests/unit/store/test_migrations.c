@@ -487,6 +487,18 @@ static void a_batch_sent_again_is_billed_once(void **state)
     sql_close(gateway);
 }
 
+static void a_batch_sent_again_after_its_cursor_was_lost_is_billed_once(void **state)
+{
+    (void)state;
+    struct sql *gateway = open_as("maas_gateway");
+    free(pg_private_ask(server, "DELETE FROM maas.spool_cursors RETURNING 1"));
+    assert_answer_of(gateway, APPEND(11, 5, NOW), "15"); /* all of them are there */
+    assert_answer("SELECT count(*) || ' ' || max(seq) FROM maas.usage_events "
+                  "WHERE tenant_id = '" TENANT "'",
+                  "15 15");
+    sql_close(gateway);
+}
+
 static void a_rolled_back_batch_moves_no_cursor(void **state)
 {
     (void)state;
@@ -607,6 +619,7 @@ int main(void)
         cmocka_unit_test(changes_become_visible_in_the_order_of_their_numbers),
         cmocka_unit_test(a_change_is_not_overtaken_between_its_number_and_its_commit),
         cmocka_unit_test(a_batch_sent_again_is_billed_once),
+        cmocka_unit_test(a_batch_sent_again_after_its_cursor_was_lost_is_billed_once),
         cmocka_unit_test(a_rolled_back_batch_moves_no_cursor),
         cmocka_unit_test(a_mad_clock_neither_stops_billing_nor_makes_odd_partitions),
         cmocka_unit_test(nobody_deploys_another_tenants_model),
