@@ -10,30 +10,38 @@
 #include <string.h>
 #include <strings.h>
 
-/* tchar of RFC 9110, as a set of bytes */
-static bool is_token_char(unsigned char c)
+enum { TOKEN = 1 /* tchar of RFC 9110 */, CLEAN = 2 /* no control character but HTAB */ };
+
+#define T (TOKEN | CLEAN)
+#define C CLEAN
+static const uint8_t classes[256] = {
+    ['\t'] = C, [' '] = C,           ['!'] = T,         ['"'] = C,  ['#'] = T, ['$'] = T,
+    ['%'] = T,  ['&'] = T,           ['\''] = T,        ['('] = C,  [')'] = C, ['*'] = T,
+    ['+'] = T,  [','] = C,           ['-'] = T,         ['.'] = T,  ['/'] = C, ['0' ... '9'] = T,
+    [':'] = C,  [';'] = C,           ['<'] = C,         ['='] = C,  ['>'] = C, ['?'] = C,
+    ['@'] = C,  ['A' ... 'Z'] = T,   ['['] = C,         ['\\'] = C, [']'] = C, ['^'] = T,
+    ['_'] = T,  ['`'] = T,           ['a' ... 'z'] = T, ['{'] = C,  ['|'] = T, ['}'] = C,
+    ['~'] = T,  [0x80 ... 0xff] = C,
+};
+#undef T
+#undef C
+
+static bool all_are(uint8_t class, struct str s)
 {
-    static const char others[] = "!#$%&'*+-.^_`|~";
-    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
-           (c != 0 && strchr(others, c) != NULL);
+    uint8_t all = class;
+    for (size_t i = 0; i < s.len; i++)
+        all &= classes[(unsigned char)s.data[i]];
+    return all == class;
 }
 
 static bool is_token(struct str s)
 {
-    for (size_t i = 0; i < s.len; i++)
-        if (!is_token_char((unsigned char)s.data[i]))
-            return false;
-    return s.len != 0;
+    return s.len != 0 && all_are(TOKEN, s);
 }
 
-static bool is_clean(struct str s) /* no control characters but HTAB */
+static bool is_clean(struct str s)
 {
-    for (size_t i = 0; i < s.len; i++) {
-        const unsigned char c = (unsigned char)s.data[i];
-        if ((c < 0x20 && c != '\t') || c == 0x7f)
-            return false;
-    }
-    return true;
+    return all_are(CLEAN, s);
 }
 
 static bool is_name(struct str name, const char *z)

@@ -12,6 +12,9 @@
 
 #include <cmocka.h>
 
+#include <ctype.h>
+#include <stdio.h>
+
 /* ---- framing */
 
 static enum framing_verdict verdict_of(const char *text)
@@ -246,9 +249,27 @@ static void the_self_test_finds_the_guard_at_work(void **state)
     assert_int_equal(counts.connections_total, 0); /* its attacks are not in the counts */
 }
 
+/* RFC 9110: what may stand in a name, and in a value, byte by byte. */
+static void every_byte_of_a_name_and_of_a_value_is_judged(void **state)
+{
+    (void)state;
+    for (int c = 1; c < 256; c++) {
+        char name[64], value[64];
+        if (c == '\n' || c == '\r' || c == ':')
+            continue; /* they end what they stand in */
+        snprintf(name, sizeof(name), "GET / HTTP/1.1\r\nHost: a\r\nx%cy: v\r\n\r\n", c);
+        snprintf(value, sizeof(value), "GET / HTTP/1.1\r\nHost: a\r\nxy: v%cw\r\n\r\n", c);
+        const bool token = c < 128 && (isalnum(c) || strchr("!#$%&'*+-.^_`|~", c) != NULL);
+        assert_int_equal(verdict_of(name), token ? FRAMING_OK : FRAMING_FIELD);
+        const bool clean = (c >= 0x20 && c != 0x7f) || c == '\t';
+        assert_int_equal(verdict_of(value), clean ? FRAMING_OK : FRAMING_FIELD);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(every_byte_of_a_name_and_of_a_value_is_judged),
         cmocka_unit_test(usual_requests_are_well_framed),
         cmocka_unit_test(what_two_readers_could_read_differently_is_named),
         cmocka_unit_test(too_many_fields_and_too_many_bytes_are_told_apart),
