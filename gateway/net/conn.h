@@ -71,10 +71,10 @@ struct conn {
     enum conn_protocol protocol;
     enum guard_reason doomed; /* to be closed as soon as the library's stack has unwound */
     const char *doom_text;
-    bool greeted; /* a frame (HTTP/2) or a header (HTTP/1) came */
-    bool leaving; /* asked to go: age or drain */
-    bool killed;  /* shut down: only the library's close is awaited */
-    bool held;    /* HTTP/1: reading is stopped, but not yet in epoll (guard_io.c) */
+    bool greeted;         /* a frame (HTTP/2) or a header (HTTP/1) came */
+    bool leaving;         /* asked to go: age or drain */
+    bool killed;          /* shut down: only the library's close is awaited */
+    bool held, held_seen; /* HTTP/1: reading is stopped, but not yet in epoll (guard_io.c) */
     struct timer tick;
     h2o_socket_cb read_cb, write_cb; /* the library's, behind the guard's */
 

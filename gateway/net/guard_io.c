@@ -138,17 +138,24 @@ static struct evloop_socket *evloop_socket(h2o_socket_t *sock)
     return (struct evloop_socket *)sock;
 }
 
-/* The client says more, or leaves, while its request is worked on: now reading really stops. */
+/* The client says more, or leaves, while its request is worked on: now reading really stops. When
+ * the answer is on its way reading goes on in this turn, as a rule, so the first sign is passed
+ * over. */
 static void on_held(h2o_socket_t *sock, const char *err)
 {
     (void)err;
-    guard_real.read_stop(sock);
+    struct conn *conn = conn_of_socket(sock);
+    if (conn->write_ns != 0 && !conn->held_seen)
+        conn->held_seen = true;
+    else
+        guard_real.read_stop(sock);
 }
 
 static void hold(struct conn *conn, h2o_socket_t *sock)
 {
     CHECK(evloop_socket(sock)->fd == h2o_socket_get_fd(sock));
     conn->held = true;
+    conn->held_seen = false;
     evloop_socket(sock)->flags |= H2O_SOCKET_FLAG_DONT_READ;
     guard_real.read_start(sock, on_held);
 }

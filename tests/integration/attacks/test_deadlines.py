@@ -336,3 +336,17 @@ def test_a_client_that_leaves_while_its_request_is_worked_on_costs_nothing(start
     assert other.read_answer()[0] == 200
     spent = sum(map(int, open(f"/proc/{target.pid}/stat").read().rsplit(")", 1)[1].split()[11:13])) - cpu
     assert spent < 20  # hundredths of a second: a loop that polls a closed connection in vain would burn 50
+
+
+def test_a_reader_that_stops_and_goes_on_sending_costs_no_cpu(start_server):
+    """Level-triggered readiness of a connection whose answer is stuck must not keep the loop turning."""
+    target = start_server(write_stall_ms=5000)
+    client = h2raw.H1(target.address)
+    client.send(b"GET /big?20000000 HTTP/1.1\r\nHost: a\r\n\r\n")
+    time.sleep(0.3)
+    client.send(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+    used = [int(open(f"/proc/{target.pid}/stat").read().rsplit(")", 1)[1].split()[k]) for k in (11, 12)]
+    time.sleep(1)
+    after = [int(open(f"/proc/{target.pid}/stat").read().rsplit(")", 1)[1].split()[k]) for k in (11, 12)]
+    assert sum(after) - sum(used) < 10  # hundredths of a second
+    client.close()
