@@ -63,7 +63,7 @@ migrate() {
 # What a running gateway was started from: programs, plugins, secrets, certificate, database, folders, and overrides in
 # the environment (all of MAAS_ but what .maas/env and the scripts themselves set). When it differs, it is restarted.
 gateway_stamp() {
-    stat -c '%n %Y' "$SECRETS/id_key" "$SECRETS/pepper" "$DIR/tls/server.pem" "$PG_DATA/PG_VERSION" 2>/dev/null
+    stat -c '%n %y %i' "$SECRETS/id_key" "$SECRETS/pepper" "$DIR/tls/server.pem" "$PG_DATA/PG_VERSION" 2>/dev/null
     stat -c '%n %i' "$DIR/spool" "$DIR/cache"
     stat -c '%n %Y %s' "$BIN"/maas-* "$BUILD"/plugins/*.so 2>/dev/null
     env | grep '^MAAS_' | grep -vE '^MAAS_(URL|ADMIN_URL|CA|API_KEY|ADMIN_TOKEN|TENANT|BUILD_DIR|RELEASE_DIR|TEST_DATA)=' | LC_ALL=C sort
@@ -80,13 +80,19 @@ gateway_stop() {
     return "$stopped"
 }
 
-port_check() { # PORT
-    local lowest=1024
+# Before anything is started or stopped. The ports of a gateway of ours are free to us.
+ports_check() {
+    local port ours lowest=1024
     [ ! -r /proc/sys/net/ipv4/ip_unprivileged_port_start ] || lowest=$(</proc/sys/net/ipv4/ip_unprivileged_port_start)
-    [ "$(id -u)" = 0 ] || [ "$1" -ge "$lowest" ] || fail "port $1 may be opened by root only" \
-        "choose one from $lowest on: scripts/up$THIS_DIR --port 8443"
-    ! (exec 3<>"/dev/tcp/127.0.0.1/$1") 2>/dev/null || fail "port $1 is taken by another program" \
-        "stop that program, or choose others: scripts/up$THIS_DIR --port 9443 --admin-port 9444"
+    ours=$(pids_with maas-supervisor "$CONFIG"; pids_with maas-gateway "$CONFIG")
+    [ -z "$ours" ] || grep -qs '^listen: ' "$CONFIG" || return 0 # without its configuration nobody knows which
+    for port in "$PORT" "$ADMIN_PORT"; do
+        [ -n "$ours" ] && grep -qF "127.0.0.1:$port\"" "$CONFIG" && continue
+        [ "$(id -u)" = 0 ] || [ "$port" -ge "$lowest" ] || fail "port $port may be opened by root only" \
+            "choose one from $lowest on: scripts/up$THIS_DIR --port 9443 --admin-port 9444"
+        ! (exec 3<>"/dev/tcp/127.0.0.1/$port") 2>/dev/null || fail "port $port is taken by another program" \
+            "stop that program, or choose others: scripts/up$THIS_DIR --port 9443 --admin-port 9444"
+    done
 }
 
 gateway_ready() {
@@ -94,7 +100,7 @@ gateway_ready() {
 }
 
 gateway_start() { # CHANGED(0|1)
-    local try port
+    local try
     step "gateway"
     if [ "$1" = 0 ] && gateway_pid >/dev/null && [ "$(gateway_stamp)" = "$(cat "$RUN/gateway.stamp" 2>/dev/null)" ] &&
         gateway_ready; then
@@ -102,9 +108,6 @@ gateway_start() { # CHANGED(0|1)
         return
     fi
     gateway_stop
-    for port in "$PORT" "$ADMIN_PORT"; do
-        port_check "$port"
-    done
     log_to "$LOGS/gateway.log"
     gateway_stamp >"$RUN/gateway.stamp"
     daemon gateway "$LOG_FILE" "$BIN/maas-supervisor" --config "$CONFIG"

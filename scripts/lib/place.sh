@@ -83,7 +83,7 @@ place_make() {
 place_wipe() {
     [ -z "$PG_DATA" ] || pg_wipe
     find "$DIR" -mindepth 1 ! -samefile "$PLACE" -delete && rm -f -- "$PLACE" || fail "cannot remove all of $DIR" "see the lines above"
-    rmdir -- "$DIR" 2>/dev/null || true # a mount point stays
+    rmdir -- "$DIR" 2>/dev/null || true # a mount point stays, and a folder in one that is not ours
 }
 
 socket_folder() { # PATH OWNER MODE: /tmp is shared, so a folder of somebody else is refused, not used

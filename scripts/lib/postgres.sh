@@ -39,7 +39,7 @@ pg_initdb() {
     as_user "$PG_USER" sh -c 'umask 077; cat >"$1/password"; "$2/initdb" -D "$3" -U maas_super --pwfile="$1/password" \
         --auth=scram-sha-256 --encoding=UTF8 --locale=C.UTF-8 --data-checksums; ok=$?; rm -f "$1/password"; exit $ok' \
         sh "$SOCKETS/pg" "$PG_BIN" "$new" <"$SECRETS/pg_super" >>"$LOG_FILE" 2>&1 ||
-        fail "initdb failed" "is there room on the disk for $PG_DATA?"
+        fail "initdb failed" "see the lines above; is there room on the disk for $PG_DATA?"
     as_user "$PG_USER" tee -a "$new/postgresql.conf" >/dev/null <<EOT || fail "cannot write $new" "is there room on the disk?"
 listen_addresses = ''
 unix_socket_directories = '$SOCKETS/pg'
