@@ -8,6 +8,7 @@ import shlex
 import shutil
 import signal
 import socket
+import ssl
 import stat
 import subprocess
 import tempfile
@@ -290,7 +291,13 @@ def test_an_ordinary_user_without_sudo_needs_nothing_when_all_packages_are_there
 
 
 def test_down_ends_exactly_what_up_started_and_leaves_nothing(home, tmp_path):
-    """The last test of the installation."""
+    """The last test of the installation. Clients that keep their connections do not hold it up."""
+    context = ssl.create_default_context(cafile=home.env["MAAS_CA"])
+    clients = [context.wrap_socket(socket.create_connection(("localhost", port)), server_hostname="localhost")
+               for port in (home.port, home.admin_port)]
+    for client in clients:
+        client.sendall(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        assert client.recv(4096).startswith(b"HTTP/1.1 ")
     other = subprocess.Popen(["redis-server", "--port", "0", "--unixsocket", tmp_path / "r.sock", "--save", "", "--dir", tmp_path],
                              stdout=subprocess.DEVNULL)
     try:
@@ -309,3 +316,5 @@ def test_down_ends_exactly_what_up_started_and_leaves_nothing(home, tmp_path):
     finally:
         other.kill()
         other.wait()
+        for client in clients:
+            client.close()
