@@ -2,8 +2,11 @@
 
 Only what the tests need: frames are bytes, header fields are HPACK literals, and of an answer's
 header block only the status is read (libh2o writes it first). Nothing but the standard library.
+
+OpenSSL's connections know one thread: whoever must read while it sends uses pour(), not a second thread.
 """
 
+import select
 import socket
 import ssl
 import struct
@@ -73,6 +76,58 @@ class Closed(Exception):
     """The server has closed the connection."""
 
 
+# How Python says so. Anything else that goes wrong with a connection is a fault of the test, and is not caught.
+CLOSED = (ConnectionError, ssl.SSLEOFError, ssl.SSLZeroReturnError)
+NOT_NOW = (ssl.SSLWantReadError, ssl.SSLWantWriteError)
+
+
+def step(sock, data, take):
+    """Reads and sends what goes without waiting, for at most 50 ms; returns how many bytes of `data` went."""
+    readable, writable, _ = select.select([sock], [sock] if data else [], [], 0 if sock.pending() else 0.05)
+    if readable or sock.pending():
+        try:
+            received = sock.recv(65536)
+        except NOT_NOW:
+            received = None
+        if received == b"":
+            raise Closed("end of stream")
+        if received:
+            take(received)
+    if writable:
+        try:
+            return sock.send(data[:65536])
+        except NOT_NOW:
+            pass
+    return 0
+
+
+class Poured:
+    """What became of pour(): bytes that went, whether the server closed, seconds in all and since the last byte went."""
+
+    def __init__(self):
+        self.sent, self.closed, self.start = 0, False, time.monotonic()
+        self.last = self.start
+
+    def end(self, closed):
+        self.closed, now = closed, time.monotonic()
+        self.seconds, self.seconds_to_close = now - self.start, now - self.last
+        return self
+
+
+def pour(sock, data, take, timeout=10):
+    """Sends `data` while reading, until the server closes or `timeout` is over; take(bytes) gets what comes."""
+    sock.setblocking(False)
+    out, rest = Poured(), memoryview(data)
+    while time.monotonic() - out.start < timeout:
+        try:
+            went = step(sock, rest[out.sent:], take)
+        except (Closed, *CLOSED):
+            return out.end(True)
+        if went:
+            out.sent, out.last = out.sent + went, time.monotonic()
+    return out.end(False)
+
+
 class H2:
     """One HTTP/2 connection. Frames are read into `frames`; `goaway` holds the last GOAWAY."""
 
@@ -85,20 +140,20 @@ class H2:
         self.status = {}
         self.body = {}
         self.ended = set()
+        self.credits = True  # answers get their flow control credit back
         if start:
             self.send(PREFACE + frame(SETTINGS, 0, 0, settings))
 
     def send(self, data):
         try:
             self.sock.sendall(data)
-        except socket.timeout:
-            raise
-        except (OSError, ssl.SSLError) as error:
+        except CLOSED as error:
             raise Closed(str(error)) from error
 
     def _note(self, kind, flags, stream, payload):
         if kind == GOAWAY:
-            self.goaway = (struct.unpack(">II", payload[:8])[1], payload[8:].decode())
+            self.last_stream, code = struct.unpack(">II", payload[:8])
+            self.goaway = (code, payload[8:].decode())
         elif kind == RST_STREAM:
             self.resets[stream] = struct.unpack(">I", payload)[0]
             self.ended.add(stream)
@@ -106,8 +161,8 @@ class H2:
             first = payload[0]
             self.status[stream] = STATIC_STATUS[first & 0x7F] if first & 0x80 else int(payload[2:5])
         elif kind == DATA:
-            self.body[stream] = self.body.get(stream, b"") + payload
-            if payload:
+            self.body.setdefault(stream, bytearray()).extend(payload)
+            if payload and self.credits:
                 credit = struct.pack(">I", len(payload))
                 try:
                     self.send(frame(WINDOW_UPDATE, 0, 0, credit) + frame(WINDOW_UPDATE, 0, stream, credit))
@@ -121,12 +176,14 @@ class H2:
         self.sock.settimeout(timeout)
         try:
             data = self.sock.recv(65536)
-        except socket.timeout:
-            raise
-        except (OSError, ssl.SSLError) as error:
+        except CLOSED as error:
             raise Closed(str(error)) from error
         if not data:
             raise Closed("end of stream")
+        self.take(data)
+
+    def take(self, data):
+        """Frames out of what was received."""
         self.buffer += data
         while len(self.buffer) >= 9:
             length = int.from_bytes(self.buffer[:3], "big")
@@ -162,6 +219,14 @@ class H2:
             except Closed:
                 return time.monotonic() - start
 
+    def pour(self, data, timeout=10):
+        """Sends `data` while reading frames; fails the test when the server does not close."""
+        self.credits = False
+        out = pour(self.sock, data, self.take, timeout)
+        assert out.closed, f"the server did not close; it took {out.sent} of {len(data)} bytes"
+        self.sock.close()
+        return out
+
     def flood(self, data, times, timeout=10):
         """Sends `data` again and again, reading nothing; returns how often until the server closed."""
         self.sock.settimeout(timeout)
@@ -186,8 +251,13 @@ class H1:
     def send(self, data):
         try:
             self.sock.sendall(data)
-        except (OSError, ssl.SSLError) as error:
+        except CLOSED as error:
             raise Closed(str(error)) from error
+
+    def pour(self, data, timeout=10):
+        """Sends `data` while reading; returns what became of it and what was read."""
+        answer = bytearray()
+        return pour(self.sock, data, answer.extend, timeout), bytes(answer)
 
     def read_all(self, timeout=5):
         """Everything until the server closes; fails the test when it does not."""
@@ -198,7 +268,7 @@ class H1:
                 data = self.sock.recv(65536)
             except socket.timeout as error:
                 raise AssertionError(f"the server did not close after {out!r}") from error
-            except (OSError, ssl.SSLError):
+            except CLOSED:
                 return out
             if not data:
                 return out
