@@ -321,8 +321,9 @@ static void drain(struct loop_post *post)
 static struct server_limits limits_of(const struct config *c)
 {
     return (struct server_limits){ .body_max = (uint64_t)256 << 20,
-                                   .body_in_flight_conn_max = (uint64_t)256 << 20,
-                                   .body_in_flight_max = (uint64_t)512 << 20,
+                                   .body_in_flight_conn_max = (uint64_t)512 << 20,
+                                   .body_in_flight_max = (uint64_t)1 << 30,
+                                   .answers_in_flight_conn_max = (uint64_t)64 << 20,
                                    .headers_max = (uint32_t)c->headers_max,
                                    .header_bytes_max = (uint32_t)c->header_bytes_max,
                                    .connections_max = 256,

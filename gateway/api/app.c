@@ -27,6 +27,14 @@ const char *app_not_ready(const struct app *app)
     return NULL;
 }
 
+maas_status app_check_bounds(const struct config *config, maas_error *error)
+{
+    if (config->body_in_flight_conn_max / 2 >= config->body_max)
+        return MAAS_OK;
+    return fail(error, MAAS_E_INVALID,
+                "requests.body_in_flight_connection must be at least twice requests.body_max");
+}
+
 static void on_snapshot(void *arg, struct snapshot *snapshot)
 {
     fleet_want(arg, snapshot);
@@ -84,6 +92,7 @@ static struct server_limits server_limits_of(const struct config *c)
     return (struct server_limits){ .body_max = c->body_max,
                                    .body_in_flight_conn_max = c->body_in_flight_conn_max,
                                    .body_in_flight_max = c->body_in_flight_max,
+                                   .answers_in_flight_conn_max = c->answers_in_flight_conn_max,
                                    .headers_max = (uint32_t)c->headers_max,
                                    .header_bytes_max = (uint32_t)c->header_bytes_max,
                                    .connections_max = (uint32_t)c->connections_max,
@@ -146,8 +155,9 @@ maas_status app_start(struct app *app, const struct config *config, int listen_f
         config->loops ? (uint32_t)config->loops : (uint32_t)sysconf(_SC_NPROCESSORS_ONLN);
     if (app->loop_count > LOOPS_MAX)
         app->loop_count = LOOPS_MAX;
-    maas_status status =
-        key_ring_from_files(config->id_key_file, config->pepper_file, &app->keys, error);
+    maas_status status = app_check_bounds(config, error);
+    if (!status)
+        status = key_ring_from_files(config->id_key_file, config->pepper_file, &app->keys, error);
     if (!status)
         status = planes_start(app, error);
     if (!status)

@@ -52,6 +52,8 @@ struct app {
     _Atomic bool draining;
 };
 
+/* Whether bounds that depend on each other fit together. [any] */
+maas_status MUST_USE app_check_bounds(const struct config *config, maas_error *error);
 /* Why the gateway is not ready, or NULL when it is. Static text. [any] */
 const char *app_not_ready(const struct app *app);
 

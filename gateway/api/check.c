@@ -15,8 +15,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "api/app.h"
 #include "api/keys.h"
-#include "net/server.h"
 #include "store/redis.h"
 #include "store/sql.h"
 
@@ -32,6 +32,11 @@ static maas_status check_guard(const struct subject *s, maas_error *error)
 {
     (void)s;
     return guard_self_test(error);
+}
+
+static maas_status check_bounds(const struct subject *s, maas_error *error)
+{
+    return app_check_bounds(s->config, error);
 }
 
 static maas_status check_keys(const struct subject *s, maas_error *error)
@@ -198,13 +203,10 @@ static const struct {
     const char *name;
     maas_status (*check)(const struct subject *subject, maas_error *error);
 } parts[] = {
-    { "guard", check_guard },
-    { "keys", check_keys },
-    { "certificate", check_certificate },
-    { "postgres", check_postgres },
-    { "postgres (admin)", check_postgres_admin },
-    { "redis", check_redis },
-    { "spool", check_spool },
+    { "guard", check_guard },       { "bounds", check_bounds },
+    { "keys", check_keys },         { "certificate", check_certificate },
+    { "postgres", check_postgres }, { "postgres (admin)", check_postgres_admin },
+    { "redis", check_redis },       { "spool", check_spool },
     { "plugins", check_plugins },
 };
 

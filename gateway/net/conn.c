@@ -42,7 +42,8 @@ static void on_close(void *data)
     guard_forget(conn);
     timer_stop(&conn->tick);
     conn->body_bytes = 0;
-    (void)conn_charge_body(conn);
+    conn->answer_bytes = 0;
+    (void)conn_charge(conn);
     *conn->link = conn->next;
     if (conn->next != NULL)
         conn->next->link = conn->link;
@@ -111,13 +112,14 @@ h2o_http2_conn_t *conn_h2(struct conn *conn)
     return conn->sock->data;
 }
 
-bool conn_charge_body(struct conn *conn)
+bool conn_charge(struct conn *conn)
 {
     _Atomic uint64_t *total = server_body_total();
-    const size_t steps = conn->body_bytes / CHARGE_STEP * CHARGE_STEP;
-    if (steps != conn->body_charged) {
-        atomic_fetch_add_explicit(total, steps - conn->body_charged, memory_order_relaxed);
-        conn->body_charged = steps;
+    const size_t held = conn->body_bytes * BODY_FACTOR + conn->answer_bytes;
+    const size_t steps = held / CHARGE_STEP * CHARGE_STEP;
+    if (steps != conn->charged) {
+        atomic_fetch_add_explicit(total, steps - conn->charged, memory_order_relaxed);
+        conn->charged = steps;
     }
     return steps == 0 || atomic_load_explicit(total, memory_order_relaxed) <=
                              conn->server->limits.body_in_flight_max;

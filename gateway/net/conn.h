@@ -35,7 +35,12 @@ enum conn_phase {
     CONN_OPEN,      /* the library's HTTP/1 or HTTP/2 connection has the socket */
     CONN_CLOSING,   /* the library has let go; the socket says goodbye (close_notify) */
 };
-enum { STREAM_SLOTS = 64 };
+enum {
+    STREAM_SLOTS = 64,
+    /* A buffer that is full is copied into one of twice its size, and what it was is of no use for
+     * the next one: a body takes up to twice its bytes. */
+    BODY_FACTOR = 2,
+};
 enum conn_protocol { PROTOCOL_HTTP1, PROTOCOL_HTTP2 };
 
 enum exchange_state {
@@ -54,7 +59,7 @@ struct exchange {
     bool known_filled;
     uint64_t born_ns, answered_ns;
     size_t body_bytes;       /* counted in conn->body_bytes */
-    size_t answer_bytes;     /* body of the answer */
+    size_t answer_bytes;     /* body of the answer; over HTTP/2 counted in conn->answer_bytes */
     uint64_t condemned_turn; /* loop turn in which it was condemned */
     struct http_request view;
     struct str known[HDR_USER_AGENT + 1];
@@ -96,8 +101,8 @@ struct conn {
     uint64_t frames, frames_at_partial;
     uint32_t block_frames; /* CONTINUATION frames of the present header block */
     size_t block_bytes;
-    size_t body_bytes, body_charged;
-    bool drop_payload; /* of the DATA frame that is decoded next */
+    size_t body_bytes, answer_bytes, charged; /* held; what of it the process has counted */
+    bool drop_payload;                        /* of the DATA frame that is decoded next */
     size_t h1_header_bytes;
     struct condemned h1_condemned;            /* of the request being read */
     struct exchange *exchanges;               /* the newest first */
@@ -151,15 +156,16 @@ void conn_end(struct conn *conn, int h2_error, const char *text);
 void conn_kill(struct conn *conn);
 void conn_leave(struct conn *conn); /* politely: no new requests, then close */
 void conn_cut(struct conn *conn);   /* at the end of a drain: open exchanges are lost */
-/* Sets the global account right after conn->body_bytes changed; false: the bound of the process is
- * passed. */
-bool conn_charge_body(struct conn *conn);
+/* Sets the global account right after conn->body_bytes or answer_bytes changed; false: the bound of
+ * the process is passed. */
+bool conn_charge(struct conn *conn);
 
 /* ---- exchanges (http.c) */
 
 struct exchange *exchange_new(struct conn *conn, h2o_req_t *req);
 struct exchange *exchange_of(h2o_req_t *req); /* NULL: none */
 void exchange_condemn(struct exchange *ex, const struct condemned *condemned);
+void exchange_drop_body(struct exchange *ex);              /* HTTP/2; (guard_h2.c) */
 int exchange_start(struct server *server, h2o_req_t *req); /* calls the handler */
 void exchange_dispose(struct exchange *ex);                /* the request is going */
 void exchange_cut(struct exchange *ex); /* HTTP/1 at the end of a drain: gone, answered 503 */

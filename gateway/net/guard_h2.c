@@ -89,11 +89,22 @@ void h2o_http2_stream_reset(h2o_http2_conn_t *h2, h2o_http2_stream_t *stream)
 
 /* ---- bodies */
 
-static void give_back_body(struct conn *conn, struct exchange *ex)
+static h2o_http2_stream_t *stream_of(struct exchange *ex)
 {
+    return H2O_STRUCT_FROM_MEMBER(h2o_http2_stream_t, req, ex->req);
+}
+
+/* Frees what came of a body; without a buffer the library takes it for complete. */
+void exchange_drop_body(struct exchange *ex)
+{
+    struct conn *conn = ex->conn;
+    h2o_http2_stream_t *stream = stream_of(ex);
     conn->body_bytes -= ex->body_bytes;
     ex->body_bytes = 0;
-    (void)conn_charge_body(conn);
+    (void)conn_charge(conn);
+    if (stream->_req_body != NULL)
+        h2o_buffer_dispose(&stream->_req_body);
+    stream->_req_body = NULL;
 }
 
 /* What the body of a DATA frame counts: without padding. */
@@ -130,8 +141,8 @@ static void credit_connection(h2o_http2_conn_t *h2, size_t bytes)
 }
 
 /*
- * DATA for a condemned request that was run already. While its answer has had no turn to leave,
- * all of it is thrown away; later 64 KiB are, then the stream is reset.
+ * DATA for a condemned request that was run already. Until its answer has had a turn to leave, all
+ * of it is thrown away; later 64 KiB are, then the stream is reset.
  */
 static void discard_data(struct conn *conn, h2o_http2_stream_t *stream, struct exchange *ex,
                          h2o_http2_frame_t *frame)
@@ -143,7 +154,7 @@ static void discard_data(struct conn *conn, h2o_http2_stream_t *stream, struct e
     h2o_http2_window_consume_window(&stream->input_window, bytes);
     ignore_frame(frame);
     if (full - h2o_http2_window_get_window(&stream->input_window) <= DISCARD_MAX ||
-        loop_turns(conn->server->loop) == ex->condemned_turn)
+        ex->state != EXCHANGE_ANSWERED || loop_turns(conn->server->loop) == ex->condemned_turn)
         return;
     h2o_http2__encode_rst_stream_frame(&h2->_write.buf, stream->stream_id,
                                        -H2O_HTTP2_ERROR_ENHANCE_YOUR_CALM);
@@ -156,9 +167,7 @@ static void condemn_body(struct conn *conn, h2o_http2_stream_t *stream, struct e
                          h2o_http2_frame_t *frame, const struct condemned *why)
 {
     exchange_condemn(ex, why);
-    give_back_body(conn, ex);
-    h2o_buffer_dispose(&stream->_req_body);
-    stream->_req_body = NULL;
+    exchange_drop_body(ex);
     h2o_buffer_init(&stream->_req_body, &h2o_socket_buffer_prototype);
     stream->_expected_content_length = SIZE_MAX;
     frame->flags |= H2O_HTTP2_FRAME_FLAG_END_STREAM;
@@ -170,7 +179,7 @@ static const struct condemned *judge_body(struct conn *conn, struct exchange *ex
     const struct server_limits *limits = &conn->server->limits;
     if (ex->body_bytes + payload > limits->body_max)
         return &body_too_large;
-    if (conn->body_bytes + payload > limits->body_in_flight_conn_max) {
+    if ((conn->body_bytes + payload) * BODY_FACTOR > limits->body_in_flight_conn_max) {
         guard_roll_budget(conn);
         if (++conn->budget.bodies > BODY_STRIKES_MAX)
             conn_doom(conn, GUARD_BODY, "too many request bodies in flight");
@@ -178,12 +187,7 @@ static const struct condemned *judge_body(struct conn *conn, struct exchange *ex
     }
     ex->body_bytes += payload;
     conn->body_bytes += payload;
-    return conn_charge_body(conn) ? NULL : &bodies_in_flight;
-}
-
-static h2o_http2_stream_t *stream_of(struct exchange *ex)
-{
-    return H2O_STRUCT_FROM_MEMBER(h2o_http2_stream_t, req, ex->req);
+    return conn_charge(conn) ? NULL : &bodies_in_flight;
 }
 
 static struct exchange *find_stream(struct conn *conn, uint32_t stream_id)
@@ -341,17 +345,13 @@ static const struct condemned *judge_header(const struct conn *conn, const h2o_r
 static void begin_request(struct conn *conn, h2o_req_t *req, size_t content_length)
 {
     struct exchange *ex = exchange_new(conn, req);
-    h2o_http2_stream_t *stream = stream_of(ex);
-    ex->stream_id = stream->stream_id;
+    ex->stream_id = stream_of(ex)->stream_id;
     conn->by_stream[ex->stream_id / 2 % STREAM_SLOTS] = ex;
     const struct condemned *why = judge_header(conn, req, content_length);
     if (why == NULL)
         return;
     exchange_condemn(ex, why);
-    if (stream->_req_body != NULL) {
-        h2o_buffer_dispose(&stream->_req_body); /* without a body buffer the library runs it now */
-        stream->_req_body = NULL;
-    }
+    exchange_drop_body(ex); /* the library runs it now */
 }
 
 int h2o_hpack_parse_headers(h2o_req_t *req, h2o_hpack_header_table_t *table, const uint8_t *src,

@@ -82,7 +82,7 @@ static void note_h1_body(struct conn *conn)
     if (conn->body_ns == 0)
         return;
     conn->body_bytes = conn->sock->input->size;
-    if (!conn_charge_body(conn))
+    if (!conn_charge(conn))
         conn_doom(conn, GUARD_BODY, "too many request bodies in flight");
 }
 

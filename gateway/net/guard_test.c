@@ -38,6 +38,7 @@ static const struct server_limits limits = {
     .body_max = 1024,
     .body_in_flight_conn_max = 4096,
     .body_in_flight_max = 1 << 30,
+    .answers_in_flight_conn_max = 1 << 30,
     .headers_max = 20,
     .header_bytes_max = 4096,
     .connections_max = 16,

@@ -11,7 +11,7 @@
  * Rejected: h2o_mem_alloc_shared with a dispose (a malloc and a free a request) and an ostream with
  * `stop` (not called once the answer is sent, so nobody would tell when it has left).
  */
-#include "net/conn.h"
+#include "net/guard.h"
 
 #include <arpa/inet.h>
 #include <netinet/in.h>
@@ -65,10 +65,13 @@ void exchange_dispose(struct exchange *ex)
     struct exchange **slot = &conn->by_stream[ex->stream_id / 2 % STREAM_SLOTS];
     if (*slot == ex)
         *slot = NULL;
-    if (ex->body_bytes != 0 || conn->protocol == PROTOCOL_HTTP1) {
-        conn->body_bytes = conn->protocol == PROTOCOL_HTTP1 ? 0 : conn->body_bytes - ex->body_bytes;
-        (void)conn_charge_body(conn);
+    if (conn->protocol == PROTOCOL_HTTP1) {
+        conn->body_bytes = 0;
+    } else {
+        conn->body_bytes -= ex->body_bytes;
+        conn->answer_bytes -= ex->answer_bytes;
     }
+    (void)conn_charge(conn);
     ex->req->prefilters = NULL;
     if (ex->state == EXCHANGE_ANSWERED)
         conn->answers += ex->req->bytes_sent + 1;
@@ -295,15 +298,27 @@ static bool has_no_body(int status)
     return status == 204 || status == 304;
 }
 
+/* The body has served, the answer waits until it is read. Too much of that ends the connection. */
+static void hold_answer(struct exchange *ex)
+{
+    struct conn *conn = ex->conn;
+    exchange_drop_body(ex);
+    conn->answer_bytes += ex->answer_bytes;
+    (void)conn_charge(conn);
+    if (conn->answer_bytes > conn->server->limits.answers_in_flight_conn_max)
+        conn_doom(conn, GUARD_STALL, "answers are not being read");
+}
+
 void exchange_send(struct exchange *ex, int http_status, struct str content_type, struct str body)
 {
     static h2o_generator_t generator = { NULL, NULL };
+    struct conn *conn = ex->conn;
     h2o_req_t *req = ex->req;
     CHECK(ex->state == EXCHANGE_OPEN);
     close_for_handler(ex);
     ex->state = EXCHANGE_ANSWERED;
-    ex->answered_ns = loop_now_ns(ex->conn->server->loop);
-    if (req->version < 0x200 && ex->conn->leaving)
+    ex->answered_ns = loop_now_ns(conn->server->loop);
+    if (req->version < 0x200 && conn->leaving)
         req->http1_is_persistent = 0;
     req->res.status = http_status;
     req->res.reason = reason_of(http_status);
@@ -322,8 +337,13 @@ void exchange_send(struct exchange *ex, int http_status, struct str content_type
         copy = h2o_iovec_init(h2o_mem_alloc_pool(&req->pool, body.len), body.len);
         memcpy(copy.base, body.data, body.len);
     }
+    const bool h2 = conn->protocol == PROTOCOL_HTTP2;
+    if (h2)
+        hold_answer(ex);
     h2o_start_response(req, &generator);
     h2o_send(req, &copy, body.len != 0, H2O_SEND_STATE_FINAL);
+    if (h2 && conn->doomed != GUARD_NONE && guard_current() != conn)
+        conn_end(conn, H2O_HTTP2_ERROR_ENHANCE_YOUR_CALM, conn->doom_text); /* nobody else will */
 }
 
 void exchange_cut(struct exchange *ex)

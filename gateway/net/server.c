@@ -29,7 +29,7 @@ enum {
     NEVER_MS = 24 * 3600 * 1000,
     LIBRARY_SLACK = 1024 * 1024, /* the library's body limit above ours: ours answers first */
     CUT_AGAIN_MS = 1000,
-    RECEIVE_BUFFER = 256 * 1024, /* bytes; the kernel takes twice that with its overhead */
+    RECEIVE_BUFFER = 64 * 1024, /* bytes; the kernel takes twice that with its overhead */
     UNSENT_MAX = 256 * 1024,
 };
 

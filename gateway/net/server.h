@@ -20,7 +20,9 @@ tls_reload(struct tls *tls, maas_error *error); /* [any] new connections get the
 void tls_free(struct tls *tls);
 
 struct server_limits { /* filled from the configuration (base/limits.def) */
-    uint64_t body_max, body_in_flight_conn_max, body_in_flight_max; /* bytes */
+    /* Bytes. A body in flight counts twice, as its buffer doubles. Those of one connection bound
+     * HTTP/2; over HTTP/1 a connection has one body and one answer. What all hold is both. */
+    uint64_t body_max, body_in_flight_conn_max, body_in_flight_max, answers_in_flight_conn_max;
     uint32_t headers_max, header_bytes_max;
     uint32_t connections_max;
     uint32_t header_timeout_ms, body_timeout_ms, idle_timeout_ms, write_stall_ms;

@@ -202,12 +202,12 @@ def test_check_names_everything_that_is_wrong_with_a_configuration(place, tmp_pa
         lines = [line for line in done.stdout.splitlines() if line.startswith(("ok", "FAIL"))]
         return done.returncode, lines
     status, lines = check()
-    assert status == 0 and len(lines) == 8 and all(line.startswith("ok") for line in lines)
+    assert status == 0 and len(lines) == 9 and all(line.startswith("ok") for line in lines)
     (tmp_path / "broken.so").write_bytes(b"no plugin")
     status, lines = check(MAAS_REDIS_ADDRESS="unix:/nowhere", MAAS_TLS_KEY=__file__, MAAS_POSTGRES_CONNINFO="host=/nowhere dbname=x",
-                          MAAS_WORKERS_PLUGINS_DIR=str(tmp_path))
+                          MAAS_WORKERS_PLUGINS_DIR=str(tmp_path), MAAS_REQUESTS_BODY_MAX="64M")
     failed = [line.split()[1].rstrip(":") for line in lines if line.startswith("FAIL")]
-    assert status == 1 and failed == ["certificate", "postgres", "redis", "plugins"], lines
+    assert status == 1 and failed == ["bounds", "certificate", "postgres", "redis", "plugins"], lines
 
 
 def test_a_killed_worker_is_back_within_half_a_second(place):

@@ -10,6 +10,7 @@
  *     /echo        the request's body
  *     /big?N       N bytes
  *     /slow?MS     after MS milliseconds
+ *     /late?N      N bytes, but not at once
  *     /counts      counters as JSON (not counted itself)
  *     /find?NAME   the request header NAME
  *     else         "ok"
@@ -51,12 +52,14 @@ static const struct str JSON_TYPE = { "application/json", 16 };
 struct slow {
     struct timer timer;
     struct exchange *ex;
+    size_t bytes; /* 0: "slow" */
 };
 
 static void on_slow_done(struct timer *timer)
 {
     struct slow *slow = (struct slow *)(void *)((char *)timer - offsetof(struct slow, timer));
-    exchange_send(slow->ex, 200, TEXT_TYPE, STR("slow"));
+    exchange_send(slow->ex, 200, TEXT_TYPE,
+                  slow->bytes != 0 ? (struct str){ self.big, slow->bytes } : STR("slow"));
 }
 
 static void on_gone(void *user)
@@ -65,10 +68,11 @@ static void on_gone(void *user)
     timer_stop(&((struct slow *)user)->timer);
 }
 
-static void answer_slow(struct exchange *ex, uint64_t ms)
+static void answer_slow(struct exchange *ex, uint64_t ms, size_t bytes)
 {
     struct slow *slow = exchange_alloc(ex, sizeof(*slow));
     slow->ex = ex;
+    slow->bytes = bytes;
     slow->timer.fire = on_slow_done;
     exchange_bind(ex, slow, on_gone);
     timer_start(exchange_loop(ex), &slow->timer, ms);
@@ -120,7 +124,9 @@ static void on_request(struct exchange *ex, void *arg)
         exchange_send(ex, 200, TEXT_TYPE,
                       (struct str){ self.big, number < BIG_MAX ? number : BIG_MAX });
     else if (str_eq(req->path, STR("/slow")))
-        answer_slow(ex, number);
+        answer_slow(ex, number, 0);
+    else if (str_eq(req->path, STR("/late")))
+        answer_slow(ex, 20, number < BIG_MAX ? number : BIG_MAX);
     else if (str_eq(req->path, STR("/find")))
         exchange_send(ex, 200, TEXT_TYPE, exchange_find(ex, req->query));
     else
@@ -168,6 +174,7 @@ static const struct server_limits defaults = {
     .body_max = 8 << 20,
     .body_in_flight_conn_max = 32 << 20,
     .body_in_flight_max = 1 << 30,
+    .answers_in_flight_conn_max = 32 << 20,
     .headers_max = 100,
     .header_bytes_max = 32768,
     .connections_max = 1000,
@@ -191,13 +198,21 @@ static void set_limit(struct server_limits *limits, const char *setting)
         const char *name;
         size_t offset, size;
     } table[] = {
-        LIMIT(body_max),           LIMIT(body_in_flight_conn_max),
-        LIMIT(body_in_flight_max), LIMIT(headers_max),
-        LIMIT(header_bytes_max),   LIMIT(connections_max),
-        LIMIT(header_timeout_ms),  LIMIT(body_timeout_ms),
-        LIMIT(idle_timeout_ms),    LIMIT(write_stall_ms),
-        LIMIT(body_min_rate),      LIMIT(connection_age_ms),
-        LIMIT(cancel_max),         LIMIT(control_max),
+        LIMIT(body_max),
+        LIMIT(body_in_flight_conn_max),
+        LIMIT(body_in_flight_max),
+        LIMIT(headers_max),
+        LIMIT(header_bytes_max),
+        LIMIT(connections_max),
+        LIMIT(header_timeout_ms),
+        LIMIT(body_timeout_ms),
+        LIMIT(idle_timeout_ms),
+        LIMIT(write_stall_ms),
+        LIMIT(body_min_rate),
+        LIMIT(connection_age_ms),
+        LIMIT(cancel_max),
+        LIMIT(control_max),
+        LIMIT(answers_in_flight_conn_max),
     };
 #undef LIMIT
     const char *equals = strchr(setting, '=');

@@ -128,9 +128,8 @@ def test_a_large_download_may_update_its_window_often(target):
 
 
 def test_endless_bodies_on_100_streams_are_closed(start_server, attack):
-    # Bodies in flight are bounded per connection; 1 MB here, so that the 4 MB of the test can hold (the
-    # library doubles its buffers, so the bytes counted may take twice their size).
-    target = start_server(body_in_flight_conn_max=1024 * 1024)
+    # Bodies in flight are bounded per connection; 2 MB here, so that the 4 MB of the test can hold.
+    target = start_server(body_in_flight_conn_max=2 * 1024 * 1024)
     with attack(target):
         client = h2raw.H2(target.address)
         # Window updates are not waited for: what the windows forbid is part of the attack.
@@ -140,7 +139,7 @@ def test_endless_bodies_on_100_streams_are_closed(start_server, attack):
 
 
 def test_bodies_past_the_bound_of_a_connection_are_answered_503(start_server):
-    target = start_server(body_in_flight_conn_max=100000)
+    target = start_server(body_in_flight_conn_max=200000)  # each byte counts twice
     client = h2raw.H2(target.address)
     for stream in (1, 3):
         client.send(request(stream, "/echo", "POST", end=False))
@@ -167,6 +166,18 @@ def test_a_reader_that_stops_is_closed(start_server, attack, kind):
         wait_until(lambda: target.counts()["stall"] == 1, 4)
         wait_until(lambda: target.counts()["open"] == 1, 2)
     client.close()
+
+
+@pytest.mark.parametrize("path", ["/big", "/late"])
+def test_answers_past_the_bound_that_are_not_read_close_the_connection(start_server, path):
+    target = start_server(answers_in_flight_conn_max=1000000)
+    client = h2raw.H2(target.address, settings(4, 0))
+    client.send(b"".join(request(s, path + "?30000") for s in range(1, 67, 2)))
+    time.sleep(0.2)
+    assert target.counts()["connections"] == 2  # 990,000 bytes are not too much
+    client.send(request(67, path + "?30000"))
+    assert client.closed_after(2) < 1
+    assert_calmed(client, target, "stall", "answers are not being read")
 
 
 def wait_until(condition, seconds):
