@@ -106,25 +106,38 @@ static bool path_fits(struct str path, const char *pattern, char *out, size_t ou
     return at == path.len;
 }
 
-static const struct admin_route *find_route(struct admin_call *call, const struct http_request *r,
-                                            const char **out_allow)
+static const struct admin_route *find_route(struct str method, struct str path, char *out_name,
+                                            size_t name_size, const char **out_allow)
 {
     *out_allow = NULL;
     for (size_t i = 0; i < admin_route_count; i++) {
-        if (!path_fits(r->path, admin_routes[i].path, call->name, sizeof(call->name)))
+        if (!path_fits(path, admin_routes[i].path, out_name, name_size))
             continue;
-        if (str_eq(r->method, str_of(admin_routes[i].method)))
+        if (str_eq(method, str_of(admin_routes[i].method)))
             return &admin_routes[i];
         *out_allow = admin_routes[i].method;
     }
     return NULL;
 }
 
-static bool take_token(struct admin_call *call)
+static bool take_token(struct str authorization, uint8_t out_hash[TOKEN_HASH_LEN])
 {
-    struct str value = exchange_known(call->ex, HDR_AUTHORIZATION);
-    return value.len > 7 && strncasecmp(value.data, "bearer ", 7) == 0 &&
-           token_hash((struct str){ value.data + 7, value.len - 7 }, call->token);
+    return authorization.len > 7 && strncasecmp(authorization.data, "bearer ", 7) == 0 &&
+           token_hash((struct str){ authorization.data + 7, authorization.len - 7 }, out_hash);
+}
+
+/* A body has business here on a route and with a token of the right form, as prepare() sees it;
+ * whether that token is one of ours only the database knows. */
+static enum gate_verdict gate(const struct http_head *head, void *arg)
+{
+    char name[sizeof(((struct admin_call *)NULL)->name)];
+    uint8_t hash[TOKEN_HASH_LEN];
+    const char *allow;
+    (void)arg;
+    return find_route(head->method, head->path, name, sizeof(name), &allow) &&
+                   take_token(head_find(head, STR("authorization")), hash)
+               ? GATE_OPEN
+               : GATE_SHUT;
 }
 
 static bool take_body(struct admin_call *call, const struct http_request *r)
@@ -152,7 +165,7 @@ static bool prepare(struct admin_call *call, const struct http_request *r)
         admin_problem(call, r->condemned.http_status, NULL, "%s", r->condemned.text);
         return false;
     }
-    call->route = find_route(call, r, &allow);
+    call->route = find_route(r->method, r->path, call->name, sizeof(call->name), &allow);
     if (!call->route) {
         if (allow)
             exchange_header(call->ex, STR("allow"), str_of(allow));
@@ -160,7 +173,7 @@ static bool prepare(struct admin_call *call, const struct http_request *r)
                       allow ? "another method is expected here" : "there is nothing here");
         return false;
     }
-    if (!take_token(call)) {
+    if (!take_token(exchange_known(call->ex, HDR_AUTHORIZATION), call->token)) {
         exchange_header(call->ex, STR("www-authenticate"), STR("Bearer realm=\"maas-admin\""));
         admin_problem(call, 401, NULL,
                       "an admin token is needed: 'Authorization: Bearer maas_admin_...'");
@@ -355,6 +368,7 @@ maas_status admin_start(struct app *app, int listen_fd, struct tls *tls, struct 
         status = server_start(admin->loop, listen_fd, tls, &limits, on_request, admin,
                               &admin->server, error);
     if (!status) {
+        server_set_gate(admin->server, gate);
         admin->work_runs = pthread_create(&admin->work_thread, NULL, work_thread, admin) == 0;
         admin->loop_runs =
             admin->work_runs && pthread_create(&admin->loop_thread, NULL, loop_thread, admin) == 0;

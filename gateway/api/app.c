@@ -129,6 +129,8 @@ static maas_status loop_make(struct app *app, uint32_t index, int listen_fd, str
     if (!status)
         status =
             server_start(at->loop, listen_fd, tls, &limits, request_begin, at, &at->server, error);
+    if (!status)
+        server_set_gate(at->server, request_gate);
     return status;
 }
 

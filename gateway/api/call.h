@@ -81,8 +81,9 @@ const struct route *route_find(struct str method, struct str path, struct str *o
 extern const call_step way_of_inference[], way_of_task[];
 void routes_print(void);
 
-/* The server's handler: arg is the struct app_loop. (request.c) */
+/* The server's handler and its gate: arg is the struct app_loop. (request.c) */
 void request_begin(struct exchange *ex, void *arg);
+enum gate_verdict request_gate(const struct http_head *head, void *arg);
 void request_loop_release(struct app_loop *at);
 
 #endif

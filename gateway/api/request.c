@@ -1,7 +1,10 @@
 /*
  * request.c: the way of a request.
  *
- *     read → authenticate → resolve → admit → dispatch → (worker) → meter → reply
+ *     read → authenticate → receive → resolve → admit → dispatch → (worker) → meter → reply
+ *
+ * Before it, for a body that is not short, the gate: the same looks at path and key, but from what
+ * is in hand and at the header alone, so that nobody without a right has a body kept.
  *
  * Each word is a step: a function that says NEXT, WAIT or DONE. A step that must wait (a key that
  * is not in the cache, a lease under way) returns WAIT, and its callback walks on with the next
@@ -17,6 +20,7 @@
 
 static enum step_result step_read(struct call *call);
 static enum step_result step_authenticate(struct call *call);
+static enum step_result step_receive(struct call *call);
 static enum step_result step_model_member(struct call *call);
 static enum step_result step_resolve(struct call *call);
 static enum step_result step_admit(struct call *call);
@@ -24,7 +28,7 @@ static enum step_result step_dispatch(struct call *call);
 
 /* ---- the list */
 
-static const call_step way_in[] = { step_read, step_authenticate, NULL };
+static const call_step way_in[] = { step_read, step_authenticate, step_receive, NULL };
 const call_step way_of_inference[] = { step_resolve, step_admit, step_dispatch, NULL };
 const call_step way_of_task[] = { step_model_member, step_resolve, step_admit, step_dispatch,
                                   NULL };
@@ -142,14 +146,40 @@ static enum step_result step_read(struct call *call)
 
 /* ---- authenticate: key → principal */
 
+static struct str key_of(struct str authorization, struct str api_key)
+{
+    if (authorization.len == 0)
+        return api_key;
+    if (authorization.len > 7 && strncasecmp(authorization.data, "bearer ", 7) == 0)
+        return (struct str){ authorization.data + 7, authorization.len - 7 };
+    return (struct str){ "", 0 };
+}
+
 static struct str presented_key(struct call *call)
 {
-    struct str value = exchange_known(call->ex, HDR_AUTHORIZATION);
-    if (value.len == 0)
-        return exchange_find(call->ex, STR("x-api-key"));
-    if (value.len > 7 && strncasecmp(value.data, "bearer ", 7) == 0)
-        return (struct str){ value.data + 7, value.len - 7 };
-    return (struct str){ "", 0 };
+    return key_of(exchange_known(call->ex, HDR_AUTHORIZATION),
+                  exchange_find(call->ex, STR("x-api-key")));
+}
+
+enum standing { STANDS, KEY_REVOKED, KEY_NOT_NOW, TENANT_AWAY };
+
+static enum standing standing_of(struct app_loop *at, const struct principal *who)
+{
+    uint64_t now = loop_real_us(at->loop);
+    if (who->revoked)
+        return KEY_REVOKED;
+    if ((who->expires_us && now >= who->expires_us) || now < who->not_before_us)
+        return KEY_NOT_NOW;
+    return who->tenant_state == TENANT_ACTIVE ? STANDS : TENANT_AWAY;
+}
+
+/* The same work whether the id is unknown (who is NULL) or the secret is wrong. */
+static bool verify(struct app_loop *at, struct str key, struct principal *who)
+{
+    if (!key_verify(at->checker, key, who ? who->pepper_version : 0, who ? who->mac : NULL) || !who)
+        return false;
+    key_remember(at->checker, key, &who->memo);
+    return true;
 }
 
 static enum step_result refuse_key(struct call *call)
@@ -161,29 +191,26 @@ static enum step_result refuse_key(struct call *call)
 /* The key is the principal's: may it call now? */
 static enum step_result take_principal(struct call *call, struct principal *who)
 {
-    uint64_t now = loop_real_us(call->at->loop);
-    if (who->revoked)
+    switch (standing_of(call->at, who)) {
+    case STANDS:
+        break;
+    case KEY_REVOKED:
         return call_fail(call, 401, "api_key_revoked", STR(""), "this API key was revoked");
-    if ((who->expires_us && now >= who->expires_us) || now < who->not_before_us)
+    case KEY_NOT_NOW:
         return call_fail(call, 401, "api_key_expired", STR(""),
                          "this API key is not valid at this time");
-    if (who->tenant_state != TENANT_ACTIVE)
+    case TENANT_AWAY:
         return call_fail(call, 403, "tenant_suspended", STR(""), "this tenant is not active");
+    }
     principal_ref(who);
     call->who = who;
     return STEP_NEXT;
 }
 
-/* The same work and the same words whether the id is unknown or the secret is wrong. */
 static enum step_result check_principal(struct call *call, struct principal *who)
 {
-    struct str key = presented_key(call);
-    bool good =
-        key_verify(call->at->checker, key, who ? who->pepper_version : 0, who ? who->mac : NULL);
-    if (!good || !who)
-        return refuse_key(call);
-    key_remember(call->at->checker, key, &who->memo);
-    return take_principal(call, who);
+    return verify(call->at, presented_key(call), who) ? take_principal(call, who)
+                                                      : refuse_key(call);
 }
 
 static enum step_result refuse_busy(struct call *call)
@@ -237,6 +264,43 @@ static enum step_result step_authenticate(struct call *call)
     call->waits_for_key = true;
     view_ask(call->at->view, id, now, &call->key_wait);
     return STEP_WAIT;
+}
+
+/* ---- the gate, and receive: whether there is a body to work on */
+
+enum gate_verdict request_gate(const struct http_head *head, void *arg)
+{
+    struct app_loop *at = arg;
+    const uint64_t now = loop_now_ns(at->loop);
+    struct str model, version;
+    const char *allow;
+    char id[KEY_ID_LEN];
+    struct principal *who = NULL;
+    const struct route *route = route_find(head->method, head->path, &model, &version, &allow);
+    if (!route || route->open)
+        return GATE_SHUT;
+    struct str key =
+        key_of(head_find(head, STR("authorization")), head_find(head, STR("x-api-key")));
+    if (!key_peek(key, id))
+        return GATE_SHUT;
+    enum view_answer answer = view_key(at->view, id, now, &who);
+    if (answer == VIEW_ASK && key_parse(at->app->keys, key, id) == KEY_OK) {
+        view_want(at->view, id, now);
+        return GATE_LATER;
+    }
+    if (answer == VIEW_ASK || answer == VIEW_BUSY)
+        return GATE_SHUT;
+    bool good =
+        key_is_remembered(at->checker, key, who ? &who->memo : NULL) || verify(at, key, who);
+    return good && standing_of(at, who) == STANDS ? GATE_OPEN : GATE_SHUT;
+}
+
+/* The gate was shut and the key is good after all: what it asked about has changed meanwhile. */
+static enum step_result step_receive(struct call *call)
+{
+    if (call->route->open || !exchange_request(call->ex)->body_withheld)
+        return STEP_NEXT;
+    return refuse_busy(call);
 }
 
 /* ---- resolve: name → deployment */

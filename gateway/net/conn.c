@@ -41,6 +41,7 @@ static void on_close(void *data)
     struct server *server = conn->server;
     guard_forget(conn);
     timer_stop(&conn->tick);
+    timer_stop(&conn->gate_again);
     conn->body_bytes = 0;
     conn->answer_bytes = 0;
     (void)conn_charge(conn);
@@ -171,7 +172,7 @@ void conn_end(struct conn *conn, int h2_error, const char *text)
 static bool is_idle(const struct conn *conn)
 {
     return conn->exchanges == NULL && conn->header_ns == 0 && conn->body_ns == 0 &&
-           conn->write_ns == 0;
+           conn->write_ns == 0 && !conn->gate_waits;
 }
 
 void conn_leave(struct conn *conn)

@@ -57,10 +57,11 @@ struct exchange {
     uint32_t stream_id;            /* HTTP/2 */
     enum exchange_state state;
     bool known_filled;
+    enum gate_verdict gate; /* HTTP/2; stays unasked while the body is short */
     uint64_t born_ns, answered_ns;
     size_t body_bytes;       /* counted in conn->body_bytes */
     size_t answer_bytes;     /* body of the answer; over HTTP/2 counted in conn->answer_bytes */
-    uint64_t condemned_turn; /* loop turn in which it was condemned */
+    uint64_t condemned_turn; /* loop turn in which it was condemned or its body withheld */
     struct http_request view;
     struct str known[HDR_USER_AGENT + 1];
     void *user;
@@ -104,7 +105,11 @@ struct conn {
     size_t body_bytes, answer_bytes, charged; /* held; what of it the process has counted */
     bool drop_payload;                        /* of the DATA frame that is decoded next */
     size_t h1_header_bytes;
-    struct condemned h1_condemned;            /* of the request being read */
+    struct condemned h1_condemned; /* of the request being read */
+    bool h1_withheld;              /* the same */
+    bool gate_waits;               /* a body for which the gate said LATER */
+    uint64_t gate_since_ns;        /* it has been waiting, and nothing is read; 0: it is not */
+    struct timer gate_again;
     struct exchange *exchanges;               /* the newest first */
     struct exchange *by_stream[STREAM_SLOTS]; /* a hint: by the low bits of the stream's id */
     uint64_t answers;                         /* exchanges that were answered and are gone */
@@ -121,6 +126,7 @@ struct server {
     struct tls *tls; /* NULL: plain, for the self-test and unit tests */
     struct server_limits limits;
     exchange_handler handler;
+    exchange_gate gate; /* NULL: always open */
     void *arg;
     h2o_globalconf_t config;
     h2o_context_t context;
@@ -160,11 +166,26 @@ void conn_cut(struct conn *conn);   /* at the end of a drain: open exchanges are
  * the process is passed. */
 bool conn_charge(struct conn *conn);
 
+/* ---- the gate (gate.c) */
+
+/* fields: the parser's over HTTP/1, the library's over HTTP/2. */
+struct http_head head_make(uint32_t http_version, struct str method, struct str target,
+                           const void *fields, size_t field_count);
+struct http_head head_of_request(const h2o_req_t *req); /* HTTP/2 */
+/* Asks; notes LATER in the connection. SHUT when the second is over. */
+enum gate_verdict gate_ask(struct conn *conn, const struct http_head *head);
+/* After the library's stack has unwound: stops reading while a body waits for the gate. */
+void gate_settle(struct conn *conn);
+bool gate_pauses(const struct conn *conn); /* it has stopped reading */
+
 /* ---- exchanges (http.c) */
 
 struct exchange *exchange_new(struct conn *conn, h2o_req_t *req);
 struct exchange *exchange_of(h2o_req_t *req); /* NULL: none */
 void exchange_condemn(struct exchange *ex, const struct condemned *condemned);
+void exchange_withhold(struct exchange *ex); /* the gate is shut */
+/* Condemned or withheld: no body of it is kept. */
+bool exchange_is_refused(const struct exchange *ex);
 void exchange_drop_body(struct exchange *ex);              /* HTTP/2; (guard_h2.c) */
 int exchange_start(struct server *server, h2o_req_t *req); /* calls the handler */
 void exchange_dispose(struct exchange *ex);                /* the request is going */

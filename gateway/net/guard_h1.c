@@ -71,9 +71,25 @@ static void condemn_framing(struct conn *conn, enum framing_verdict verdict)
 static const struct condemned body_too_large = { 413, "body_too_large",
                                                  "The request body is too large." };
 
-/* A complete header, read by the library: judge it. */
-static void judge(struct conn *conn, const char *buf, int len, struct phr_header *headers,
-                  size_t *num_headers)
+/*
+ * The gate's word on a body that is long or has no length. "Later" is a header that is not complete
+ * yet, as far as the library knows; past what it takes for a header there is no later.
+ */
+static enum gate_verdict ask_gate(struct conn *conn, const struct framing *f,
+                                  const struct http_head *head)
+{
+    if (!f->chunked && f->content_length <= BODY_UNASKED)
+        return GATE_OPEN;
+    const enum gate_verdict verdict = gate_ask(conn, head);
+    if (verdict != GATE_LATER || conn->sock->input->size < H2O_MAX_REQLEN)
+        return verdict;
+    conn->gate_waits = false;
+    return GATE_SHUT;
+}
+
+/* A complete header, read by the library: judge it. False: not now, the gate says later. */
+static bool judge(struct conn *conn, const char *buf, int len, const struct http_head *head,
+                  struct phr_header *headers, size_t *num_headers)
 {
     const struct server_limits *limits = &conn->server->limits;
     const struct framing f =
@@ -81,16 +97,23 @@ static void judge(struct conn *conn, const char *buf, int len, struct phr_header
     if (f.verdict != FRAMING_OK) {
         condemn_framing(conn, f.verdict);
         *num_headers = 0;
-        return;
+        return true;
     }
     trim_values(headers, *num_headers);
-    if (f.has_length && f.content_length > limits->body_max) {
+    const bool large = f.has_length && f.content_length > limits->body_max;
+    const enum gate_verdict gate = large ? GATE_UNASKED : ask_gate(conn, &f, head);
+    if (gate == GATE_LATER)
+        return false;
+    conn->h1_withheld = gate == GATE_SHUT;
+    if (large)
         conn->h1_condemned = body_too_large;
+    if (large || conn->h1_withheld) {
         hide_body_fields(headers, num_headers);
     } else if (f.chunked || f.content_length != 0) {
         conn->body_ns = loop_now_ns(conn->server->loop);
         conn->h1_header_bytes = (size_t)len;
     }
+    return true;
 }
 
 int phr_parse_request(const char *buf, size_t len, const char **method, size_t *method_len,
@@ -98,16 +121,20 @@ int phr_parse_request(const char *buf, size_t len, const char **method, size_t *
                       struct phr_header *headers, size_t *num_headers, size_t last_len)
 {
     struct conn *conn = guard_current();
-    const int ret = guard_real.parse_request(buf, len, method, method_len, path, path_len,
-                                             minor_version, headers, num_headers, last_len);
     if (conn == NULL || conn->sock->input->bytes != buf)
         return -1; /* not a request the guard knows of: fail closed */
+    if (conn->gate_since_ns != 0)
+        last_len = 0; /* the header was complete the last time: do not look for its end behind it */
+    const int ret = guard_real.parse_request(buf, len, method, method_len, path, path_len,
+                                             minor_version, headers, num_headers, last_len);
     const struct server_limits *limits = &conn->server->limits;
     if (ret > 0) {
+        const struct http_head head =
+            head_make(0x101, (struct str){ *method, *method_len }, (struct str){ *path, *path_len },
+                      headers, *num_headers);
         conn->header_ns = 0;
         conn->greeted = true;
-        judge(conn, buf, ret, headers, num_headers);
-        return ret;
+        return judge(conn, buf, ret, &head, headers, num_headers) ? ret : -2;
     }
     const bool many =
         ret == -1 && framing_check(buf, len, limits->headers_max, SIZE_MAX).verdict == FRAMING_MANY;

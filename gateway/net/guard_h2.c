@@ -8,9 +8,10 @@
  *   (unparsed, the compression state is out of step), one a little beyond is decoded and condemned.
  * - Resets: every cancelled stream passes h2o_http2_stream_reset, whether the client asked for it
  *   or tricked the library into it.
- * - Bodies: accounted per stream and connection before the library buffers them. A condemned
- *   request is run at once: its stream is made to look ended, so that the handler can answer before
- *   megabytes have come, and what still comes is thrown away with its flow control credited.
+ * - Bodies: the gate is asked and they are accounted per stream and connection before the library
+ *   buffers them. A refused request is run at once: its stream is made to look ended, so that the
+ *   handler can answer before megabytes have come, and what still comes is thrown away with its
+ *   flow control credited.
  * - CONTINUATION on a connection that is being closed sends the library into an endless loop
  *   (it returns 0 bytes consumed): refused. Frames of unknown types, which the library prints to
  *   stderr one by one, are turned into a PING acknowledgement, which it ignores.
@@ -36,7 +37,7 @@ enum {
     HARD_FACTOR_FIELDS = 4, /* fields past limit times this: closed instead of answered 431 */
     HARD_FACTOR_BYTES = 2,
     BODY_STRIKES_MAX = 16,   /* streams refused for bytes in flight in ten seconds */
-    DISCARD_MAX = 64 * 1024, /* body of a condemned request that is let come */
+    DISCARD_MAX = 64 * 1024, /* body of a refused request that is let come */
     FRAME_TYPES = H2O_HTTP2_FRAME_TYPE_CONTINUATION + 1,
 };
 
@@ -141,8 +142,8 @@ static void credit_connection(h2o_http2_conn_t *h2, size_t bytes)
 }
 
 /*
- * DATA for a condemned request that was run already. Until its answer has had a turn to leave, all
- * of it is thrown away; later 64 KiB are, then the stream is reset.
+ * DATA for a refused request that was run already. Until its answer has had a turn to leave, all of
+ * it is thrown away; later 64 KiB are, then the stream is reset.
  */
 static void discard_data(struct conn *conn, h2o_http2_stream_t *stream, struct exchange *ex,
                          h2o_http2_frame_t *frame)
@@ -162,11 +163,10 @@ static void discard_data(struct conn *conn, h2o_http2_stream_t *stream, struct e
     h2o_http2_stream_reset(h2, stream);
 }
 
-/* Ends the body here: what came is freed, the frame becomes the stream's last, and empty. */
-static void condemn_body(struct conn *conn, h2o_http2_stream_t *stream, struct exchange *ex,
-                         h2o_http2_frame_t *frame, const struct condemned *why)
+/* Ends a refused body here: what came is freed, the frame becomes the stream's last, and empty. */
+static void end_body(struct conn *conn, h2o_http2_stream_t *stream, struct exchange *ex,
+                     h2o_http2_frame_t *frame)
 {
-    exchange_condemn(ex, why);
     exchange_drop_body(ex);
     h2o_buffer_init(&stream->_req_body, &h2o_socket_buffer_prototype);
     stream->_expected_content_length = SIZE_MAX;
@@ -190,6 +190,20 @@ static const struct condemned *judge_body(struct conn *conn, struct exchange *ex
     return conn_charge(conn) ? NULL : &bodies_in_flight;
 }
 
+/* Refuses a body that the gate or a bound refuses. */
+static void judge_data(struct conn *conn, struct exchange *ex, size_t payload)
+{
+    if (ex->gate == GATE_UNASKED && ex->body_bytes + payload > BODY_UNASKED) {
+        const struct http_head head = head_of_request(ex->req);
+        ex->gate = gate_ask(conn, &head);
+    }
+    const struct condemned *why = NULL;
+    if (ex->gate == GATE_SHUT)
+        exchange_withhold(ex);
+    else if ((why = judge_body(conn, ex, payload)) != NULL)
+        exchange_condemn(ex, why);
+}
+
 static struct exchange *find_stream(struct conn *conn, uint32_t stream_id)
 {
     struct exchange *ex = conn->by_stream[stream_id / 2 % STREAM_SLOTS];
@@ -211,13 +225,13 @@ static void on_data(struct conn *conn, h2o_http2_frame_t *frame)
         return;
     h2o_http2_stream_t *stream = stream_of(ex);
     if (stream->state != H2O_HTTP2_STREAM_STATE_RECV_BODY) {
-        if (ex->view.condemned.http_status != 0)
+        if (exchange_is_refused(ex))
             discard_data(conn, stream, ex, frame);
         return;
     }
-    const struct condemned *why = judge_body(conn, ex, payload);
-    if (why != NULL)
-        condemn_body(conn, stream, ex, frame, why);
+    judge_data(conn, ex, payload);
+    if (exchange_is_refused(ex))
+        end_body(conn, stream, ex, frame);
 }
 
 int h2o_http2_decode_data_payload(h2o_http2_data_payload_t *payload, const h2o_http2_frame_t *frame,
@@ -341,17 +355,30 @@ static const struct condemned *judge_header(const struct conn *conn, const h2o_r
     return NULL;
 }
 
-/* A request whose header is complete: it becomes an exchange, condemned or not. */
+/* Whether a body that its header calls long has no business here. */
+static bool gate_is_shut(struct conn *conn, struct exchange *ex, size_t content_length)
+{
+    if (content_length == SIZE_MAX || content_length <= BODY_UNASKED ||
+        stream_of(ex)->_req_body == NULL)
+        return false;
+    const struct http_head head = head_of_request(ex->req);
+    ex->gate = gate_ask(conn, &head);
+    return ex->gate == GATE_SHUT;
+}
+
+/* A request whose header is complete: it becomes an exchange, refused or not. */
 static void begin_request(struct conn *conn, h2o_req_t *req, size_t content_length)
 {
     struct exchange *ex = exchange_new(conn, req);
     ex->stream_id = stream_of(ex)->stream_id;
     conn->by_stream[ex->stream_id / 2 % STREAM_SLOTS] = ex;
     const struct condemned *why = judge_header(conn, req, content_length);
-    if (why == NULL)
-        return;
-    exchange_condemn(ex, why);
-    exchange_drop_body(ex); /* the library runs it now */
+    if (why != NULL)
+        exchange_condemn(ex, why);
+    else if (gate_is_shut(conn, ex, content_length))
+        exchange_withhold(ex);
+    if (exchange_is_refused(ex))
+        exchange_drop_body(ex); /* the library runs it now */
 }
 
 int h2o_hpack_parse_headers(h2o_req_t *req, h2o_hpack_header_table_t *table, const uint8_t *src,

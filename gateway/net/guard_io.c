@@ -104,6 +104,8 @@ void guard_settle(struct conn *conn)
     }
     if (conn->doomed != GUARD_NONE)
         conn_end(conn, H2O_HTTP2_ERROR_ENHANCE_YOUR_CALM, conn->doom_text);
+    else if (conn->gate_waits)
+        gate_settle(conn);
 }
 
 static void on_read(h2o_socket_t *sock, const char *err)
@@ -178,6 +180,8 @@ void h2o_socket_read_start(h2o_socket_t *sock, h2o_socket_cb cb)
         conn->held = false;
         conn->read_cb = cb;
         cb = on_read;
+        if (gate_pauses(conn)) /* over HTTP/2 the library asks for more after every write */
+            return;
     }
     guard_real.read_start(sock, cb);
 }

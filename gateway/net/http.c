@@ -88,6 +88,17 @@ void exchange_condemn(struct exchange *ex, const struct condemned *condemned)
     ex->condemned_turn = loop_turns(ex->conn->server->loop);
 }
 
+void exchange_withhold(struct exchange *ex)
+{
+    ex->view.body_withheld = true;
+    ex->condemned_turn = loop_turns(ex->conn->server->loop);
+}
+
+bool exchange_is_refused(const struct exchange *ex)
+{
+    return ex->view.condemned.http_status != 0 || ex->view.body_withheld;
+}
+
 /* ---- the request */
 
 static struct str str_of_iovec(h2o_iovec_t v)
@@ -109,7 +120,7 @@ static void fill_view(struct exchange *ex)
         view->query = (struct str){ mark + 1, target.len - view->path.len - 1 };
     }
     view->authority = str_of_iovec(req->input.authority);
-    if (view->condemned.http_status == 0)
+    if (!exchange_is_refused(ex))
         view->body = str_of_iovec(req->entity);
     view->http_version = (uint32_t)req->version;
 }
@@ -122,10 +133,13 @@ int exchange_start(struct server *server, h2o_req_t *req)
         ex = exchange_new(conn, req);
         if (conn->h1_condemned.http_status != 0)
             exchange_condemn(ex, &conn->h1_condemned);
+        else if (conn->h1_withheld)
+            exchange_withhold(ex);
         conn->h1_condemned = (struct condemned){ 0 };
+        conn->h1_withheld = false;
         conn->body_ns = 0;
     }
-    if (req->version < 0x200 && (ex->view.condemned.http_status != 0 || conn->leaving))
+    if (req->version < 0x200 && (exchange_is_refused(ex) || conn->leaving))
         req->http1_is_persistent = 0;
     fill_view(ex);
     ex->state = EXCHANGE_OPEN;

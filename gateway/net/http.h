@@ -29,6 +29,7 @@ struct http_request {
     struct str body;
     uint32_t http_version; /* 0x101, 0x200 */
     struct condemned condemned;
+    bool body_withheld; /* the gate was shut: refuse */
 };
 
 enum http_known_header { /* found in O(1): the library's tokens */
@@ -63,5 +64,28 @@ void exchange_header(struct exchange *ex, struct str name, struct str value);
 void exchange_send(struct exchange *ex, int http_status, struct str content_type, struct str body);
 
 typedef void (*exchange_handler)(struct exchange *ex, void *arg);
+
+/*
+ * ---- the gate: may a body come that the handler has not seen yet? Asked once a request, before
+ * more than BODY_UNASKED bytes of its body are kept, so that who has no right costs no memory. It
+ * answers from what it has in hand; the handler has the last word in any case.
+ */
+enum { BODY_UNASKED = 4096 };
+enum gate_verdict {
+    GATE_UNASKED, /* never an answer */
+    GATE_OPEN,    /* let it come */
+    GATE_LATER,   /* not known yet: nothing more is read from the connection, and it is asked again
+                     every other millisecond. After a second it counts as shut. */
+    GATE_SHUT,    /* the handler is called at once, without the body, and refuses */
+};
+struct http_head {           /* borrowed for the call */
+    struct str method, path; /* as in http_request */
+    const void *fields;      /* private: the library's, of this version */
+    size_t field_count;
+    uint32_t http_version;
+};
+/* Any header but host and the framing fields by its lower-case name, the first of several. */
+struct str head_find(const struct http_head *head, struct str name);
+typedef enum gate_verdict (*exchange_gate)(const struct http_head *head, void *arg);
 
 #endif

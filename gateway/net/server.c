@@ -265,6 +265,11 @@ maas_status server_start(struct loop *loop, int fd, struct tls *tls,
     return MAAS_OK;
 }
 
+void server_set_gate(struct server *server, exchange_gate gate)
+{
+    server->gate = gate;
+}
+
 /* ---- end */
 
 static void stop_accepting(struct server *server)

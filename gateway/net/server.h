@@ -38,6 +38,8 @@ struct server_limits { /* filled from the configuration (base/limits.def) */
 maas_status MUST_USE server_start(struct loop *loop, int fd, struct tls *tls,
                                   const struct server_limits *limits, exchange_handler handler,
                                   void *arg, struct server **out, maas_error *error);
+/* Before the loop runs. Without one, everybody's body comes. */
+void server_set_gate(struct server *server, exchange_gate gate); /* arg: the handler's */
 /* Stops accepting, sends GOAWAY, lets what is in flight finish; after `ms` cuts the rest. Then
  * calls done. */
 void server_drain(struct server *server, uint32_t ms, void (*done)(void *arg), void *arg);

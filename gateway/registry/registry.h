@@ -135,6 +135,8 @@ struct view_waiter {
 };
 void view_ask(struct registry_view *view, const char id[KEY_ID_LEN], uint64_t now_ns,
               struct view_waiter *waiter);
+/* The same with nobody to tell: a later view_key knows. Nothing when it is being looked up. */
+void view_want(struct registry_view *view, const char id[KEY_ID_LEN], uint64_t now_ns);
 /* Its done is not called. Nothing when it was called already. */
 void view_cancel(struct registry_view *view, struct view_waiter *waiter);
 

@@ -332,8 +332,8 @@ enum view_answer view_key(struct registry_view *view, const char id[KEY_ID_LEN],
     return view->parked_count < PARKED_MAX ? VIEW_ASK : VIEW_BUSY;
 }
 
-void view_ask(struct registry_view *view, const char id[KEY_ID_LEN], uint64_t now_ns,
-              struct view_waiter *waiter)
+/* The entry of an id that is not in the cache: waits for the budget, or is being asked for. */
+static struct entry *want(struct registry_view *view, const char *id, uint64_t now_ns)
 {
     struct entry *e = find(view, id);
     if (e && (e->state == ENTRY_FOUND || e->state == ENTRY_ABSENT)) {
@@ -347,6 +347,19 @@ void view_ask(struct registry_view *view, const char id[KEY_ID_LEN], uint64_t no
         list_push(&view->parked, e);
         view->parked_count++;
     }
+    return e;
+}
+
+void view_want(struct registry_view *view, const char id[KEY_ID_LEN], uint64_t now_ns)
+{
+    (void)want(view, id, now_ns);
+    start_parked(view, now_ns);
+}
+
+void view_ask(struct registry_view *view, const char id[KEY_ID_LEN], uint64_t now_ns,
+              struct view_waiter *waiter)
+{
+    struct entry *e = want(view, id, now_ns);
     waiter->next = &e->waiters;
     waiter->prev = e->waiters.prev;
     waiter->prev->next = waiter;

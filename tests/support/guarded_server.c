@@ -15,7 +15,10 @@
  *     /find?NAME   the request header NAME
  *     else         "ok"
  *
- * A condemned request gets its status and {"error": code}.
+ * A condemned request gets its status and {"error": code}, one whose body was withheld 401.
+ *
+ * The gate does as the header x-gate says: "open" (or none), "shut", "never" (it does not get to
+ * know), "later-open" and "later-shut" (when asked for the fifth time).
  */
 #include "base/base.h"
 #include "net/server.h"
@@ -39,8 +42,9 @@ static struct {
     struct tls *tls;
     struct watch *signals;
     int signal_fd;
-    uint64_t seen; /* requests the handler saw, /counts left out */
-    uint64_t gone; /* clients that left before their answer */
+    uint64_t seen;  /* requests the handler saw, /counts left out */
+    uint64_t gone;  /* clients that left before their answer */
+    uint64_t asked; /* the gate */
     char *big;
 } self;
 
@@ -83,15 +87,15 @@ static void answer_counts(struct exchange *ex)
     struct server_counts c;
     char text[512];
     server_counts(&c);
-    const int len =
-        snprintf(text, sizeof(text),
-                 "{\"seen\": %" PRIu64 ", \"gone\": %" PRIu64 ", \"connections\": %" PRIu64
-                 ", \"open\": %" PRIu64 ", \"cancel\": %" PRIu64 ", \"control\": %" PRIu64
-                 ", \"headers\": %" PRIu64 ", \"framing\": %" PRIu64 ", \"stall\": %" PRIu64
-                 ", \"body\": %" PRIu64 "}",
-                 self.seen, self.gone, c.connections_open, c.requests_open,
-                 c.closed_by_guard_cancel, c.closed_by_guard_control, c.closed_by_guard_headers,
-                 c.closed_by_guard_framing, c.closed_by_guard_stall, c.closed_by_guard_body);
+    const int len = snprintf(
+        text, sizeof(text),
+        "{\"seen\": %" PRIu64 ", \"gone\": %" PRIu64 ", \"connections\": %" PRIu64
+        ", \"open\": %" PRIu64 ", \"cancel\": %" PRIu64 ", \"control\": %" PRIu64
+        ", \"headers\": %" PRIu64 ", \"framing\": %" PRIu64 ", \"stall\": %" PRIu64
+        ", \"body\": %" PRIu64 ", \"asked\": %" PRIu64 "}",
+        self.seen, self.gone, c.connections_open, c.requests_open, c.closed_by_guard_cancel,
+        c.closed_by_guard_control, c.closed_by_guard_headers, c.closed_by_guard_framing,
+        c.closed_by_guard_stall, c.closed_by_guard_body, self.asked);
     exchange_send(ex, 200, JSON_TYPE, (struct str){ text, (size_t)len });
 }
 
@@ -118,6 +122,8 @@ static void on_request(struct exchange *ex, void *arg)
     exchange_header(ex, STR("x-request-id"), STR("42"));
     if (req->condemned.http_status != 0)
         answer_condemned(ex, &req->condemned);
+    else if (req->body_withheld)
+        exchange_send(ex, 401, TEXT_TYPE, STR("withheld"));
     else if (str_eq(req->path, STR("/echo")))
         exchange_send(ex, 200, exchange_known(ex, HDR_CONTENT_TYPE), req->body);
     else if (str_eq(req->path, STR("/big")))
@@ -131,6 +137,23 @@ static void on_request(struct exchange *ex, void *arg)
         exchange_send(ex, 200, TEXT_TYPE, exchange_find(ex, req->query));
     else
         exchange_send(ex, 200, TEXT_TYPE, STR("ok"));
+}
+
+static enum gate_verdict on_gate(const struct http_head *head, void *arg)
+{
+    static unsigned times;
+    (void)arg;
+    const struct str way = head_find(head, STR("x-gate"));
+    self.asked++;
+    if (str_eq(way, STR("shut")))
+        return GATE_SHUT;
+    if (str_eq(way, STR("never")))
+        return GATE_LATER;
+    if (!str_prefix(way, STR("later")))
+        return GATE_OPEN;
+    if (++times % 5 != 0)
+        return GATE_LATER;
+    return str_eq(way, STR("later-open")) ? GATE_OPEN : GATE_SHUT;
 }
 
 /* ---- life */
@@ -274,6 +297,7 @@ int main(int argc, char **argv)
     const int fd = listen_on_loopback();
     must(server_start(self.loop, fd, self.tls, &limits, on_request, NULL, &self.server, &error),
          &error);
+    server_set_gate(self.server, on_gate);
     close(fd);
     loop_run(self.loop);
     server_free(self.server);

@@ -252,6 +252,26 @@ static void one_query_serves_all_who_wait_for_a_key(void **state)
     bench_free(b);
 }
 
+static void a_key_that_is_wanted_is_known_later_and_nobody_is_told(void **state)
+{
+    (void)state;
+    make_keys("want", "acme", 1);
+    struct bench *b = bench_new(defaults);
+    struct asked a;
+    for (size_t i = 0; i < 3; i++)
+        view_want(b->view, "want0000", loop_now_ns(b->loop));
+    ask(b, "want0000", &a); /* joins the query that is under way */
+    wait_for(b, 1);
+    assert_int_equal(a.answer, VIEW_FOUND);
+    view_want(b->view, "none0000", loop_now_ns(b->loop));
+    uint64_t start = now_ms();
+    while (cached(b, "none0000") == VIEW_ASK && now_ms() - start < 2000)
+        turn(b, 5);
+    assert_int_equal(cached(b, "none0000"), VIEW_ABSENT);
+    assert_int_equal(counts(b).key_lookups, 2);
+    bench_free(b);
+}
+
 static void an_absent_key_is_remembered_until_it_is_made(void **state)
 {
     (void)state;
@@ -775,6 +795,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_key_is_looked_up_once_and_then_cached),
         cmocka_unit_test(one_query_serves_all_who_wait_for_a_key),
+        cmocka_unit_test(a_key_that_is_wanted_is_known_later_and_nobody_is_told),
         cmocka_unit_test(an_absent_key_is_remembered_until_it_is_made),
         cmocka_unit_test(the_cache_keeps_what_was_used_last_and_no_more_than_its_share),
         cmocka_unit_test(a_tenants_rate_is_a_second_bucket_and_a_key_may_have_its_own),
