@@ -1,6 +1,7 @@
 """scripts/up and scripts/down: what a person runs. A second up changes nothing, an up after a crash repairs, every
 failure says what to do, down ends what up started. Folders and ports of its own; nothing is timed but the bound that is
 promised (15 s for a second up)."""
+import importlib.util
 import os
 import pathlib
 import pwd
@@ -15,8 +16,12 @@ import tempfile
 import time
 
 import pytest
-from conftest import ROOT, Place, free_port
 
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+# By its path: several folders have a conftest.
+spec = importlib.util.spec_from_file_location("integration_place", pathlib.Path(__file__).with_name("conftest.py"))
+integration = importlib.util.module_from_spec(spec)
+spec.loader.exec_module(integration)
 GOOD = {"model": "diabetes", "features": [59, 2, 32.1, 101, 157, 93.2, 38, 4, 4.8598, 87]}
 PROGRAMS = ("maas-supervisor", "maas-gateway", "postgres", "redis-server")
 
@@ -27,11 +32,11 @@ def run(*command, environment=None, prefix=()):
     return subprocess.run([*prefix, ROOT / "scripts" / command[0], *map(str, command[1:])], capture_output=True, text=True, timeout=240, env=env)
 
 
-class Home(Place):
+class Home(integration.Place):
     """An installation that the test itself starts, breaks and stops."""
 
     def __init__(self, folder):
-        super().__init__(folder, free_port(), free_port())
+        super().__init__(folder, integration.free_port(), integration.free_port())
         self.tmp = pathlib.Path(folder).parent / "tmp"
         self.tmp.mkdir(exist_ok=True)
         self.tmp.chmod(0o1777)
