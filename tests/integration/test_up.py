@@ -67,11 +67,12 @@ class Home(integration.Place):
         for proc in pathlib.Path("/proc").glob("[0-9]*"):
             try:
                 words = (proc / "cmdline").read_bytes().decode(errors="replace").split("\0")
-                where = os.readlink(proc / "cwd")
-            except OSError:
+                program = os.path.basename(words[0]).split(":")[0]
+                ours = any(w.startswith((str(self.folder), place["SOCKETS"])) for w in words[1:])
+                if program == "postgres":  # the others make themselves unreadable to their own user
+                    ours = ours or os.readlink(proc / "cwd").startswith(place["PG_DATA"])
+            except OSError:  # it has ended
                 continue
-            program = os.path.basename(words[0]).split(":")[0]
-            ours = any(w.startswith((str(self.folder), place["SOCKETS"])) for w in words[1:]) or where.startswith(place["PG_DATA"])
             if program in PROGRAMS and ours:
                 found[int(proc.name)] = program
         return found
