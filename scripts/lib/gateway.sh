@@ -80,6 +80,20 @@ gateway_stop() {
     return "$stopped"
 }
 
+# Those that were asked for, else the last ones, so that a plain up moves nothing.
+ports_choose() {
+    if [ -z "$PORT$ADMIN_PORT" ] && [ -f "$CONFIG" ]; then
+        PORT=$(sed -n 's/^listen: "127.0.0.1:\([0-9]*\)"$/\1/p' "$CONFIG")
+        ADMIN_PORT=$(sed -n 's/^  listen: "127.0.0.1:\([0-9]*\)"$/\1/p' "$CONFIG")
+    fi
+    PORT=${PORT:-8443}
+    if [ -z "$ADMIN_PORT" ]; then
+        port --admin-port $((PORT + 1))
+        ADMIN_PORT=$NUMBER
+    fi
+    [ "$PORT" != "$ADMIN_PORT" ] || fail "both listeners cannot have port $PORT" "choose another --admin-port"
+}
+
 # Before anything is started or stopped. The ports of a gateway of ours are free to us.
 ports_check() {
     local port ours lowest=1024
