@@ -25,10 +25,12 @@
 enum {
     SECOND_NS = 1000000000,
     MS_NS = 1000000,
-    GOODBYE_MS = 1000,       /* for a close_notify to leave */
-    LEAVE_GRACE_MS = 200,    /* between the two GOAWAYs: a round trip for requests under way */
-    RATE_AFTER_MS = 5000,    /* when the least rate of a body begins to count */
-    CHARGE_STEP = 64 * 1024, /* bodies are counted in the process in these steps */
+    GOODBYE_MS = 1000,         /* for a close_notify to leave */
+    LEAVE_GRACE_MS = 200,      /* between the two GOAWAYs: a round trip for requests under way */
+    RATE_AFTER_MS = 5000,      /* when the least rate of a body begins to count */
+    CHARGE_STEP = 64 * 1024,   /* bodies are counted in the process in these steps */
+    NARROW_BUFFER = 64 * 1024, /* bytes; the kernel takes twice that with its overhead */
+    WIDE_BUFFER = 256 * 1024,
 };
 
 static void on_tick(struct timer *timer);
@@ -60,6 +62,19 @@ static uint64_t jittered(uint64_t ns) /* +- 10 percent, so that clients do not r
     return ns / 10 * 9 + ns / 5 * (dice % 1024) / 1024;
 }
 
+/* One read of the library takes all that the kernel holds: for a stranger that must be little. */
+static void set_receive_buffer(h2o_socket_t *sock, int bytes)
+{
+    setsockopt(h2o_socket_get_fd(sock), SOL_SOCKET, SO_RCVBUF, &bytes, sizeof(bytes));
+}
+
+void conn_widen(struct conn *conn)
+{
+    if (!conn->wide)
+        set_receive_buffer(conn->sock, WIDE_BUFFER);
+    conn->wide = true;
+}
+
 struct conn *conn_new(struct server *server, h2o_socket_t *sock)
 {
     struct conn *conn = calloc(1, sizeof(*conn));
@@ -69,6 +84,7 @@ struct conn *conn_new(struct server *server, h2o_socket_t *sock)
     conn->born_ns = conn->phase_ns = conn->io_ns = loop_now_ns(server->loop);
     conn->budget.start_ns = conn->born_ns;
     conn->age_ns = jittered(server->limits.connection_age_ms * (uint64_t)MS_NS);
+    set_receive_buffer(sock, NARROW_BUFFER);
     sock->on_close.cb = on_close;
     sock->on_close.data = conn;
     conn->next = server->conns;

@@ -107,6 +107,7 @@ struct conn {
     size_t h1_header_bytes;
     struct condemned h1_condemned; /* of the request being read */
     bool h1_withheld;              /* the same */
+    bool wide;                     /* conn_widen */
     bool gate_waits;               /* a body for which the gate said LATER */
     uint64_t gate_since_ns;        /* it has been waiting, and nothing is read; 0: it is not */
     struct timer gate_again;
@@ -147,6 +148,8 @@ struct server {
 
 /* Takes a fresh socket; counts it. */
 struct conn *conn_new(struct server *server, h2o_socket_t *sock);
+/* Its sender has a right to its body: from now on as much may be under way as fast lines want. */
+void conn_widen(struct conn *conn);
 /* Hands the socket to the library as HTTP/1 or HTTP/2. */
 void conn_open(struct conn *conn, enum conn_protocol protocol);
 struct conn *conn_of_socket(h2o_socket_t *sock); /* NULL: not one of ours */

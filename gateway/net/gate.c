@@ -65,6 +65,8 @@ enum gate_verdict gate_ask(struct conn *conn, const struct http_head *head)
     if (server->gate == NULL)
         return GATE_OPEN;
     const enum gate_verdict verdict = server->gate(head, server->arg);
+    if (verdict == GATE_OPEN)
+        conn_widen(conn);
     if (verdict != GATE_LATER)
         return verdict;
     if (conn->gate_since_ns != 0 &&

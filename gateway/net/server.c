@@ -29,7 +29,7 @@ enum {
     NEVER_MS = 24 * 3600 * 1000,
     LIBRARY_SLACK = 1024 * 1024, /* the library's body limit above ours: ours answers first */
     CUT_AGAIN_MS = 1000,
-    RECEIVE_BUFFER = 64 * 1024, /* bytes; the kernel takes twice that with its overhead */
+    WINDOW_MAX = 256 * 1024, /* bytes; what the kernel may ever hold of a connection */
     UNSENT_MAX = 256 * 1024,
 };
 
@@ -236,13 +236,13 @@ static void on_accept_again(struct timer *timer)
 }
 
 /*
- * Inherited by what is accepted. One read of the library takes all that the kernel holds, so the
- * kernel may hold little; and what a reader that stops leaves unsent stays out of it.
+ * Inherited by what is accepted: the widest window that conn_widen may open (its scale is settled
+ * by the first packet), and that what a reader that stops leaves unsent stays out of the kernel.
  */
 static void bound_buffers(int fd)
 {
-    const int receive = RECEIVE_BUFFER, unsent = UNSENT_MAX;
-    setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &receive, sizeof(receive));
+    const int window = WINDOW_MAX, unsent = UNSENT_MAX;
+    setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &window, sizeof(window));
     setsockopt(fd, IPPROTO_TCP, TCP_NOTSENT_LOWAT, &unsent, sizeof(unsent));
 }
 
