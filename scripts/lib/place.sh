@@ -54,23 +54,34 @@ place_lock() { # one up or down at a time; ends with the script
     flock -w 600 9 || fail "another up or down works in $DIR" "wait for it to end"
 }
 
-# Decides where sockets and PostgreSQL's data lie. Needs the service users, which the packages bring.
-place_make() {
+place_decide() {
     local hash
     hash=$(printf '%s' "$DIR" | sha256sum | cut -c1-10)
+    PG_DATA=$DIR/postgres
+    if [ "$(id -u)" != 0 ]; then
+        SOCKETS=/tmp/maas-$(id -u)-$hash
+    else
+        PG_USER=postgres
+        REDIS_USER=redis
+        SOCKETS=/run/maas-$hash
+        reaches postgres "$DIR" || PG_DATA=/var/lib/maas-$hash/postgres
+    fi
+}
+
+# Whether something was started here, though perhaps the folder was deleted under it (git clean, rm -r).
+place_known() {
+    [ ! -f "$PLACE" ] || return 0
+    place_decide
+    [ -d "$SOCKETS" ] || return 1
+    place_claim
+    PG_DATA='' # to be decided anew: now the folder is there
+    place_make
+}
+
+# Where sockets and PostgreSQL's data lie. Needs the service users, which the packages bring.
+place_make() {
     if [ -z "$PG_DATA" ]; then
-        if [ "$(id -u)" != 0 ]; then
-            PG_USER=
-            REDIS_USER=
-            SOCKETS=/tmp/maas-$(id -u)-$hash
-            PG_DATA=$DIR/postgres
-        else
-            PG_USER=postgres
-            REDIS_USER=redis
-            SOCKETS=/run/maas-$hash
-            PG_DATA=$DIR/postgres
-            reaches postgres "$DIR" || PG_DATA=/var/lib/maas-$hash/postgres
-        fi
+        place_decide
         printf 'PG_USER=%q\nREDIS_USER=%q\nSOCKETS=%q\nPG_DATA=%q\n' "$PG_USER" "$REDIS_USER" "$SOCKETS" "$PG_DATA" |
             write_file "$PLACE" 644
     fi

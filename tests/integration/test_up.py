@@ -241,9 +241,12 @@ def test_wrong_arguments_are_refused_before_anything_is_done(tmp_path, arguments
 def test_a_folder_with_other_things_in_it_is_not_taken(tmp_path):
     (tmp_path / "letter").write_text("mine")
     tmp_path.chmod(0o750)
-    says_what_to_do(run("up", "--no-build", "--dir", tmp_path), tmp_path, "--dir")
-    assert [p.name for p in tmp_path.iterdir()] == ["letter"] and stat.S_IMODE(tmp_path.stat().st_mode) == 0o750
-    assert "nothing was started" in run("down", "--wipe", "--dir", tmp_path).stdout and (tmp_path / "letter").exists()
+    try:
+        says_what_to_do(run("up", "--no-build", "--dir", tmp_path), tmp_path, "--dir")
+        assert [p.name for p in tmp_path.iterdir()] == ["letter"] and stat.S_IMODE(tmp_path.stat().st_mode) == 0o750
+    finally:
+        done = run("down", "--wipe", "--dir", tmp_path)
+    assert "nothing was started" in done.stdout and (tmp_path / "letter").exists()
 
 
 def test_an_up_that_was_killed_half_way_is_repaired_by_the_next(base, home):
@@ -261,6 +264,13 @@ def test_an_up_that_was_killed_half_way_is_repaired_by_the_next(base, home):
                 up.wait()
         here.begin()
         assert here.request("POST", "/v1/regression", GOOD)[0] == 200
+        # The folder is deleted under what runs, as by git clean: down finds it all the same.
+        place, running = here.place(), here.processes()
+        shutil.rmtree(here.folder)
+        done = here.down("--wipe")
+        assert done.returncode == 0 and done.stdout.count("(stopped)") == 3, done.stdout + done.stderr
+        assert not [pid for pid in running if os.path.exists(f"/proc/{pid}/cwd")]
+        assert not os.path.exists(place["SOCKETS"]) and not here.folder.exists()
     finally:
         here.down("--wipe")
 
