@@ -29,6 +29,7 @@ pg_made_empty() { # FOLDER: of the service user
 }
 
 # Data is made beside its place and moved there when it is complete: what lies in $PG_DATA is never thrown away here.
+# Shared memory is files in the folder, for systemd empties /dev/shm of what is an ordinary user's when they log out.
 pg_initdb() {
     local new=$PG_DATA.new
     ! pg_exists || return 0
