@@ -10,10 +10,24 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+/* getaddrinfo takes 70000 and means 4464. */
+static bool is_port(const char *text)
+{
+    unsigned long port = 0;
+    if (*text == '\0' || strlen(text) > 5)
+        return false;
+    for (; *text; text++) {
+        if (*text < '0' || *text > '9')
+            return false;
+        port = port * 10 + (unsigned long)(*text - '0');
+    }
+    return port <= 65535;
+}
+
 static bool split(const char *address, char host[256], char port[16])
 {
     const char *colon = strrchr(address, ':');
-    if (!colon || colon == address || strlen(colon + 1) == 0 || strlen(colon + 1) > 15)
+    if (!colon || colon == address || !is_port(colon + 1))
         return false;
     size_t len = (size_t)(colon - address);
     if (address[0] == '[' && address[len - 1] == ']') {
