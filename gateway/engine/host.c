@@ -9,11 +9,13 @@
 #include <string.h>
 
 #include "base/log.h"
+#include "engine/border.h"
 #include "engine/internal.h"
 
 #define LOG_TEXT_MAX 1024
 
 __thread struct engine_job *current_job;
+static void (*wrap_table)(maas_host *table); /* of the conformance runner, else NULL */
 
 /* The table is the host's first member and the request its slot's: the way back from what a plugin
  * holds, which is const to it alone. */
@@ -151,4 +153,11 @@ void host_init(struct engine_host *host, const char *plugin_id)
                                .emit = host_emit,
                                .done = host_done,
                                .extension = host_extension };
+    if (wrap_table)
+        wrap_table(&host->table);
+}
+
+void engine_host_wrap(void (*wrap)(maas_host *table))
+{
+    wrap_table = wrap;
 }

@@ -21,6 +21,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "engine/border.h"
 #include "engine/internal.h"
 
 #define PLUGIN_BYTES_MAX ((off_t)1 << 30)
@@ -203,6 +204,11 @@ maas_status engine_plugin_load(const char *path, const uint8_t *sha256, struct e
 }
 
 const maas_plugin *engine_plugin_table(const struct engine_plugin *plugin)
+{
+    return &plugin->table;
+}
+
+maas_plugin *engine_plugin_border(struct engine_plugin *plugin)
 {
     return &plugin->table;
 }

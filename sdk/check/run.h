@@ -1,0 +1,14 @@
+/*
+ * run.h: one request to one model from the command line, through the real codec.
+ */
+#ifndef CHECK_RUN_H
+#define CHECK_RUN_H
+
+#include "trial.h"
+
+/* input: a file with the body of a request, in the v2 form ("inputs") or the model's task form.
+ * Prints the answer's JSON to stdout, or the refusal to stderr. 0 or 1. Loads the plugin into this
+ * process. */
+int run_main(const struct target *target, const char *input);
+
+#endif

@@ -1,0 +1,198 @@
+/*
+ * sample.c: random requests. Every input and every string gets memory of exactly its size, so that
+ * under ASan a plugin that reads past its input is found.
+ */
+#include "sample.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#define FREE_EXTENT_MAX 8
+#define WORDS_MAX       12
+
+uint64_t random_next(uint64_t *state)
+{
+    uint64_t z = *state += 0x9e3779b97f4a7c15u;
+    z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9u;
+    z = (z ^ (z >> 27)) * 0x94d049bb133111ebu;
+    return z ^ (z >> 31);
+}
+
+static double random_unit(uint64_t *state)
+{
+    return (double)(random_next(state) >> 11) * 0x1p-53;
+}
+
+static double draw_real(int flavour, uint64_t *state)
+{
+    switch (flavour) {
+    case FLAVOUR_SIGNED:
+        return random_unit(state) * 4 - 2;
+    case FLAVOUR_UNIT:
+        return random_unit(state);
+    case FLAVOUR_COUNTS:
+        return (double)(1 + random_next(state) % 100);
+    default:
+        return 0;
+    }
+}
+
+static uint64_t draw_integer(int flavour, uint64_t *state)
+{
+    static const uint64_t bounds[FLAVOUR_COUNT] = { 10, 2, 100, 1 };
+    uint64_t least = flavour == FLAVOUR_COUNTS;
+    return least + random_next(state) % bounds[flavour];
+}
+
+/* ---- one element of each dtype */
+
+static void put_text(maas_str *out, uint64_t *state)
+{
+    static const char *const words[] = { "the",    "model", "très", "bon",  "answer", "42",
+                                         "naïve",  "row",   "雪",   "free", "offer",  "!",
+                                         "signal", "noise", "a",    "—" };
+    char text[WORDS_MAX * 10];
+    size_t len = 0, count = random_next(state) % (WORDS_MAX + 1); /* the empty string, too */
+    for (size_t i = 0; i < count; i++) {
+        const char *word = words[random_next(state) % COUNT_OF(words)];
+        size_t bytes = strlen(word);
+        memcpy(text + len, word, bytes);
+        len += bytes;
+        text[len++] = ' ';
+    }
+    char *copy = malloc(len ? len : 1);
+    CHECK(copy);
+    memcpy(copy, text, len);
+    *out = (maas_str){ copy, len };
+}
+
+static void put_half(void *at, bool brain, double value)
+{
+    float f = (float)value;
+    uint32_t bits;
+    memcpy(&bits, &f, sizeof(bits));
+    /* bfloat16 is the upper half of a float; as IEEE half, something between 0.5 and 1 */
+    uint16_t half = brain ? (uint16_t)(bits >> 16) : (uint16_t)(0x3800 | (bits >> 13 & 0x3ff));
+    memcpy(at, &half, sizeof(half));
+}
+
+static void put_element(void *at, maas_dtype dtype, int flavour, uint64_t *state)
+{
+    if (dtype.code == MAAS_HANDLE) {
+        put_text(at, state);
+    } else if (dtype.code == MAAS_FLOAT || dtype.code == MAAS_BFLOAT) {
+        double value = draw_real(flavour, state);
+        float small = (float)value;
+        if (dtype.bits == 16)
+            put_half(at, dtype.code == MAAS_BFLOAT, value);
+        else
+            memcpy(at, dtype.bits == 64 ? (void *)&value : (void *)&small, dtype.bits / 8);
+    } else {
+        uint64_t value = draw_integer(dtype.code == MAAS_BOOL ? FLAVOUR_UNIT : flavour, state);
+        memcpy(at, &value, dtype.bits / 8); /* little-endian, as the whole ABI's targets */
+    }
+}
+
+/* ---- whole requests */
+
+size_t row_elements(const maas_tensor *t)
+{
+    size_t count = 1;
+    for (int32_t i = 1; i < t->ndim; i++)
+        count *= (size_t)t->shape[i];
+    return count;
+}
+
+static void *block(size_t bytes)
+{
+    void *memory = NULL;
+    CHECK(posix_memalign(&memory, 64, bytes ? bytes : 1) == 0);
+    return memory;
+}
+
+static struct sample *sample_like(const struct sample *from, uint32_t rows, uint32_t input_count)
+{
+    struct sample *sample = calloc(1, sizeof(*sample));
+    CHECK(sample);
+    if (from)
+        *sample = *from;
+    sample->rows = rows;
+    sample->input_count = input_count;
+    for (uint32_t i = 0; i < input_count; i++) {
+        sample->shapes[i][0] = rows;
+        sample->inputs[i].tensor.shape = sample->shapes[i];
+        sample->inputs[i].name.data = sample->names[i];
+    }
+    return sample;
+}
+
+static void fill_input(struct sample *sample, uint32_t at, const maas_port *port, int flavour,
+                       uint64_t *state)
+{
+    maas_tensor *t = &sample->inputs[at].tensor;
+    size_t bytes = port->dtype.bits / 8u;
+    CHECK(port->name.len < SAMPLE_NAME_MAX);
+    memcpy(sample->names[at], port->name.data, port->name.len);
+    sample->inputs[at].name.len = port->name.len;
+    t->device_type = 1;
+    t->ndim = port->ndim;
+    t->dtype = port->dtype;
+    for (int32_t i = 1; i < port->ndim; i++)
+        t->shape[i] = port->shape[i] > 0 ? port->shape[i]
+                                         : (int64_t)(1 + random_next(state) % FREE_EXTENT_MAX);
+    size_t count = sample->rows * row_elements(t);
+    char *data = t->data = block(count * bytes);
+    for (size_t i = 0; i < count; i++)
+        put_element(data + i * bytes, port->dtype, flavour, state);
+}
+
+struct sample *sample_new(const maas_signature *s, uint32_t rows, uint64_t seed, int flavour)
+{
+    CHECK(s->input_count <= SAMPLE_PORTS_MAX);
+    struct sample *sample = sample_like(NULL, rows, s->input_count);
+    for (uint32_t i = 0; i < s->input_count; i++)
+        fill_input(sample, i, &s->inputs[i], flavour, &seed);
+    return sample;
+}
+
+struct sample *sample_slice(const struct sample *from, uint32_t first, uint32_t count)
+{
+    struct sample *sample = sample_like(from, count, from->input_count);
+    for (uint32_t i = 0; i < from->input_count; i++) {
+        const maas_tensor *old = &from->inputs[i].tensor;
+        size_t elements = row_elements(old), row = elements * (old->dtype.bits / 8u);
+        char *data = sample->inputs[i].tensor.data = block(count * row);
+        memcpy(data, (const char *)old->data + first * row, count * row);
+        maas_str *strings = (maas_str *)(void *)data;
+        for (size_t j = 0; old->dtype.code == MAAS_HANDLE && j < count * elements; j++) {
+            char *copy = malloc(strings[j].len ? strings[j].len : 1);
+            CHECK(copy);
+            memcpy(copy, strings[j].data, strings[j].len);
+            strings[j].data = copy;
+        }
+    }
+    return sample;
+}
+
+static void strings_free(const maas_tensor *t, size_t count)
+{
+    union {
+        const char *borrowed;
+        char *owned;
+    } text;
+    const maas_str *strings = t->data;
+    for (size_t i = 0; t->dtype.code == MAAS_HANDLE && i < count; i++) {
+        text.borrowed = strings[i].data;
+        free(text.owned);
+    }
+}
+
+void sample_free(struct sample *sample)
+{
+    for (uint32_t i = 0; sample && i < sample->input_count; i++) {
+        maas_tensor *t = &sample->inputs[i].tensor;
+        strings_free(t, sample->rows * row_elements(t));
+        free(t->data);
+    }
+    free(sample);
+}
