@@ -71,6 +71,12 @@ struct engine_request { /* filled by the codec; memory from engine_job_alloc; bo
 maas_status MUST_USE engine_infer(struct engine_model *model, struct engine_job *job,
                                   const struct engine_request *request, struct str *out_param,
                                   maas_error *error);
+/* As engine_infer, through "maas.explain/1"; the outputs are those of engine_explain_signature.
+ * MAAS_E_UNIMPLEMENTED when the plugin does not explain. */
+maas_status MUST_USE engine_explain(struct engine_model *model, struct engine_job *job,
+                                    const struct engine_request *request, struct str *out_param,
+                                    maas_error *error);
+const maas_signature *engine_explain_signature(const struct engine_model *model); /* NULL: none */
 const maas_named *engine_job_outputs(const struct engine_job *job, uint32_t *out_count);
 
 /* Train or evaluate through "maas.train/1"; progress and metrics go to on_scalar. [control] */

@@ -7,6 +7,7 @@
 #include <pthread.h>
 #include <stdatomic.h>
 
+#include <maas/ext/explain.h>
 #include <maas/ext/train.h>
 
 #include "engine/engine.h"
@@ -33,8 +34,9 @@ void host_complain(const maas_host *host, const char *text); /* logs and counts 
 extern __thread struct engine_job *current_job; /* whose arena host->alloc uses on this thread */
 
 struct engine_plugin {
-    maas_plugin table; /* normalised: every optional member is a stub at least */
-    maas_train train;  /* size 0: no "maas.train/1" */
+    maas_plugin table;    /* normalised: every optional member is a stub at least */
+    maas_train train;     /* size 0: no "maas.train/1" */
+    maas_explain explain; /* size 0: no "maas.explain/1" */
     struct engine_host host;
 };
 
@@ -42,9 +44,9 @@ struct engine_model {
     struct engine_plugin *plugin;
     struct engine_host host; /* what this model sees of us */
     maas_model *model;
-    maas_signature signature;
-    struct arena *memory; /* of the copied signature and the options */
-    pthread_mutex_t lock; /* counts calls when max_concurrency bounds them */
+    maas_signature signature, explanation; /* explanation: size 0 when there is none */
+    struct arena *memory;                  /* of the copied signature and the options */
+    pthread_mutex_t lock;                  /* counts calls when max_concurrency bounds them */
     pthread_cond_t left;
     uint32_t running; /* counted only where max_concurrency is not 0 */
 };

@@ -21,6 +21,35 @@ static maas_status describe(struct engine_model *m, maas_error *error)
     return signature_copy(m->memory, &theirs, &m->signature, error);
 }
 
+/* An explanation's inputs are the model's: one request can be asked both ways. */
+static bool same_inputs(const maas_signature *a, const maas_signature *b)
+{
+    bool same = a->input_count == b->input_count;
+    for (uint32_t i = 0; same && i < a->input_count; i++) {
+        const maas_port *x = &a->inputs[i], *y = &b->inputs[i];
+        same = name_eq(x->name, y->name) && x->ndim == y->ndim &&
+               memcmp(&x->dtype, &y->dtype, sizeof(x->dtype)) == 0 &&
+               memcmp(x->shape, y->shape, (size_t)x->ndim * sizeof(*x->shape)) == 0;
+    }
+    return same;
+}
+
+static maas_status describe_explanation(struct engine_model *m, maas_error *error)
+{
+    maas_signature theirs = { .size = sizeof(theirs), .abi = MAAS_ABI }, mine;
+    if (!m->plugin->explain.size)
+        return MAAS_OK;
+    maas_status status = m->plugin->explain.describe(m->model, &theirs, error);
+    if (status)
+        return status_of_plugin(status);
+    status = signature_copy(m->memory, &theirs, &mine, error);
+    if (!status && !same_inputs(&mine, &m->signature))
+        status = fail(error, MAAS_E_INVALID, "an explanation has other inputs than the model");
+    if (!status)
+        m->explanation = mine;
+    return status;
+}
+
 static maas_status load(struct engine_model *m, const char *root,
                         const struct engine_option *options, size_t option_count, maas_error *error)
 {
@@ -42,7 +71,8 @@ static maas_status load(struct engine_model *m, const char *root,
         m->model = NULL;
         return status_of_plugin(status);
     }
-    return describe(m, error);
+    status = describe(m, error);
+    return status ? status : describe_explanation(m, error);
 }
 
 maas_status engine_model_load(struct engine_plugin *plugin, const char *root,
@@ -87,6 +117,11 @@ const maas_signature *engine_signature(const struct engine_model *model)
     return &model->signature;
 }
 
+const maas_signature *engine_explain_signature(const struct engine_model *model)
+{
+    return model->explanation.size ? &model->explanation : NULL;
+}
+
 uint64_t engine_model_misbehaved(const struct engine_model *model)
 {
     return atomic_load_explicit(&model->host.misbehaved, memory_order_relaxed);
@@ -116,58 +151,77 @@ static void leave(struct engine_model *m)
     pthread_mutex_unlock(&m->lock);
 }
 
+typedef maas_status call_fn(maas_model *model, const maas_request *request, maas_error *error);
+
 static maas_status run(struct engine_model *m, struct engine_job *job, const maas_request *request,
-                       maas_error *error)
+                       call_fn *call, maas_error *error)
 {
     const maas_plugin *t = &m->plugin->table;
     struct job_slot *slot = job_begin(job, request);
     current_job = job;
     maas_status status = t->validate(m->model, &slot->request, error);
     if (!status)
-        status = t->infer(m->model, &slot->request, error);
+        status = call(m->model, &slot->request, error);
     current_job = NULL;
     return job_finish(&m->host.table, slot, status, error);
 }
 
 /* The request as the plugin sees it: inputs and parameters in the order of the signature. */
-static maas_status prepare(const struct engine_model *m, struct engine_job *job,
+static maas_status prepare(const maas_signature *s, struct engine_job *job,
                            const struct engine_request *r, maas_request *out, struct str *out_param,
                            maas_error *error)
 {
-    maas_named *ordered =
-        arena_alloc(job->arena, m->signature.input_count * sizeof(*ordered), CACHE_LINE);
+    maas_named *ordered = arena_alloc(job->arena, s->input_count * sizeof(*ordered), CACHE_LINE);
     if (!ordered)
         return fail(error, MAAS_E_EXHAUSTED, "no memory for the request");
     *out = (maas_request){ .size = sizeof(*out),
                            .rows = r->rows,
                            .inputs = ordered,
-                           .input_count = m->signature.input_count,
+                           .input_count = s->input_count,
                            .deadline_ns = r->deadline_ns,
                            .trace_id = { r->trace_id.data, r->trace_id.len } };
-    maas_status status = signature_inputs(&m->signature, r, ordered, out_param, error);
+    maas_status status = signature_inputs(s, r, ordered, out_param, error);
     if (status)
         return status;
-    status = options_parse(job->arena, m->signature.params, r->params, r->param_count, &out->params,
+    status = options_parse(job->arena, s->params, r->params, r->param_count, &out->params,
                            &out->param_count, error);
     if (status)
         *out_param = STR("parameters");
     return status;
 }
 
-maas_status engine_infer(struct engine_model *m, struct engine_job *job,
-                         const struct engine_request *r, struct str *out_param, maas_error *error)
+/* s: of what is asked; its outputs must come. */
+static maas_status serve(struct engine_model *m, const maas_signature *s, call_fn *call,
+                         struct engine_job *job, const struct engine_request *r,
+                         struct str *out_param, maas_error *error)
 {
     maas_request request;
     *out_param = STR("");
-    maas_status status = prepare(m, job, r, &request, out_param, error);
+    maas_status status = prepare(s, job, r, &request, out_param, error);
     if (status)
         return status;
-    job->signature = &m->signature;
+    job->signature = s;
     job->deadline_ns = r->deadline_ns;
     job->cancelled = r->cancelled;
     job->cancelled_arg = r->cancelled_arg;
     enter(m);
-    status = run(m, job, &request, error);
+    status = run(m, job, &request, call, error);
     leave(m);
     return status;
+}
+
+maas_status engine_infer(struct engine_model *m, struct engine_job *job,
+                         const struct engine_request *r, struct str *out_param, maas_error *error)
+{
+    return serve(m, &m->signature, m->plugin->table.infer, job, r, out_param, error);
+}
+
+maas_status engine_explain(struct engine_model *m, struct engine_job *job,
+                           const struct engine_request *r, struct str *out_param, maas_error *error)
+{
+    *out_param = STR("");
+    if (!m->explanation.size)
+        return fail(error, MAAS_E_UNIMPLEMENTED, "plugin '%s' does not explain",
+                    m->plugin->table.id);
+    return serve(m, &m->explanation, m->plugin->explain.explain, job, r, out_param, error);
 }

@@ -116,6 +116,20 @@ static maas_status take_train(struct engine_plugin *plugin, maas_error *error)
     return options_declared_well(t->options, error);
 }
 
+static maas_status take_explain(struct engine_plugin *plugin, maas_error *error)
+{
+    const maas_explain *theirs = plugin->table.extension(MAAS_EXT_EXPLAIN);
+    maas_explain *e = &plugin->explain;
+    if (!theirs)
+        return MAAS_OK;
+    memcpy(e, theirs, theirs->size < sizeof(*e) ? theirs->size : sizeof(*e));
+    e->size = sizeof(*e);
+    return e->describe && e->explain
+               ? MAAS_OK
+               : fail(error, MAAS_E_INVALID,
+                      "describe or explain of " MAAS_EXT_EXPLAIN " is missing");
+}
+
 static bool good_id(const char *id)
 {
     size_t len = strnlen(id, ID_MAX + 1);
@@ -144,7 +158,9 @@ static maas_status normalise(struct engine_plugin *plugin, const maas_plugin *th
     t->validate = t->validate ? t->validate : no_validate;
     t->extension = t->extension ? t->extension : no_extension;
     maas_status status = options_declared_well(t->options, error);
-    return status ? status : take_train(plugin, error);
+    if (!status)
+        status = take_train(plugin, error);
+    return status ? status : take_explain(plugin, error);
 }
 
 static maas_status find_table(const char *file, const maas_plugin **out, maas_error *error)

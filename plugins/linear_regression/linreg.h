@@ -77,6 +77,10 @@ void linreg_expand(const struct linreg *m, const double *raw, double *out);
  * bits do not depend on its batch. */
 double linreg_predict(const struct linreg *m, const double *row, double t975, double *out_half);
 
+/* What each feature adds to the prediction (features numbers); the intercept is the base. Base and
+ * contributions in their order sum up to the prediction, but for rounding. */
+void linreg_contributions(const struct linreg *m, const double *raw, double *out_base, double *out);
+
 /* ---- train.c: "maas.train/1" */
 extern const maas_option_decl *const linreg_train_options[];
 maas_status linreg_train(const maas_host *host, const maas_train_spec *spec,

@@ -161,6 +161,18 @@ void linreg_expand(const struct linreg *m, const double *raw, double *out)
     }
 }
 
+void linreg_contributions(const struct linreg *m, const double *raw, double *out_base, double *out)
+{
+    const double *beta = m->fit.beta;
+    *out_base = m->intercept ? *beta++ : 0;
+    for (uint32_t i = 0; i < m->features; i++) {
+        double power = 1;
+        out[i] = 0;
+        for (uint32_t d = 0; d < m->degree; d++)
+            out[i] += (power *= raw[i]) * *beta++;
+    }
+}
+
 double linreg_predict(const struct linreg *m, const double *row, double t975, double *out_half)
 {
     const struct fit *f = &m->fit;

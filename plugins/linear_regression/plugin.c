@@ -1,14 +1,18 @@
 /*
  * plugin.c: linear regression behind the ABI. The plugin to copy: options, load, describe, infer;
- * train and evaluate as an extension.
+ * train and evaluate, and explain, as extensions.
  *
  * Input  "features"   FP64 [rows, p]   labelled with the features' names
  * Output "prediction" FP64 [rows]
  *        "interval"   FP64 [rows, 2]   the 95 % prediction interval
+ * Explained by "base" FP64 [rows] and "contribution" FP64 [rows, p], which sum up to the
+ * prediction.
  *
  * Copy this file for a plugin of your own; the functions stand in the order of a model's life.
  */
 #include "linreg.h"
+
+#include <maas/ext/explain.h>
 
 #include <math.h>
 #include <stdlib.h>
@@ -19,7 +23,7 @@ struct maas_model {
     double t975;
     maas_str *labels;
     int64_t input_shape[2], output_shape[1], interval_shape[2];
-    maas_port input, outputs[2];
+    maas_port input, outputs[2], explanation[2];
 };
 
 #define FP64                                                                                       \
@@ -60,6 +64,10 @@ static void ports_init(maas_model *m)
                                  .shape = m->interval_shape,
                                  .labels = bounds,
                                  .label_count = 2 };
+    m->explanation[0] = m->outputs[0];
+    m->explanation[0].name = maas_text("base");
+    m->explanation[1] = m->input;
+    m->explanation[1].name = maas_text("contribution");
 }
 
 static maas_status load(const maas_host *host, const maas_model_spec *spec, maas_model **out,
@@ -149,6 +157,57 @@ static maas_status infer(maas_model *m, const maas_request *r, maas_error *error
     return status;
 }
 
+/* ---- explaining */
+
+static maas_status explain_describe(maas_model *m, maas_signature *s, maas_error *error)
+{
+    maas_status status = describe(m, s, error);
+    s->outputs = m->explanation;
+    s->task = "explanation";
+    return status;
+}
+
+static maas_status explain_rows(const maas_model *m, const maas_request *r, double *base,
+                                double *parts, maas_error *error)
+{
+    const double *x = r->inputs[0].tensor.data;
+    for (uint32_t i = 0; i < r->rows; i++) {
+        size_t at = (size_t)i * m->linreg.features;
+        if (i % 256 == 0 && m->host->cancelled(m->host, r))
+            return maas_fail(error, MAAS_E_CANCELLED, "cancelled at row %u", i);
+        linreg_contributions(&m->linreg, x + at, &base[i], parts + at);
+        for (uint32_t j = 0; j < m->linreg.features; j++)
+            if (!isfinite(parts[at + j]))
+                return maas_fail(error, MAAS_E_INVALID, "row %u is too large to explain", i);
+    }
+    return MAAS_OK;
+}
+
+static maas_status explain(maas_model *m, const maas_request *r, maas_error *error)
+{
+    size_t numbers = (size_t)r->rows * (1 + m->linreg.features);
+    double *base = m->host->alloc(m->host, numbers * sizeof(double), 64);
+    if (!base)
+        return maas_fail(error, MAAS_E_EXHAUSTED, "no memory for %u rows", r->rows);
+    double *parts = base + r->rows;
+    maas_status status = explain_rows(m, r, base, parts, error);
+    int64_t rows[1] = { r->rows }, cells[2] = { r->rows, m->linreg.features };
+    maas_named out[2] = {
+        { m->explanation[0].name,
+          { .data = base, .device_type = 1, .ndim = 1, .dtype = FP64, .shape = rows } },
+        { m->explanation[1].name,
+          { .data = parts, .device_type = 1, .ndim = 2, .dtype = FP64, .shape = cells } },
+    };
+    if (!status)
+        status = maas_answer(m->host, r, out, 2);
+    m->host->free(m->host, base);
+    return status;
+}
+
+static const maas_explain explain_extension = {
+    .size = sizeof(maas_explain), .abi = MAAS_ABI, .describe = explain_describe, .explain = explain
+};
+
 /* ---- training */
 
 static maas_status evaluate(maas_model *m, const maas_train_spec *spec, const maas_request *job,
@@ -165,6 +224,8 @@ static const maas_train train_extension = { .size = sizeof(maas_train),
 
 static const void *extension(const char *id)
 {
+    if (strcmp(id, MAAS_EXT_EXPLAIN) == 0)
+        return &explain_extension;
     return strcmp(id, MAAS_EXT_TRAIN) == 0 ? &train_extension : NULL;
 }
 

@@ -41,7 +41,9 @@ maas_status ask(struct engine_model *model, const struct sample *sample, const s
     engine_job_reset(out->job);
     out->rows = sample->rows;
     out->error = (maas_error)MAAS_ERROR_INIT;
-    out->status = engine_infer(model, out->job, &request, &param, &out->error);
+    out->status = how && how->explain
+                      ? engine_explain(model, out->job, &request, &param, &out->error)
+                      : engine_infer(model, out->job, &request, &param, &out->error);
     return out->status;
 }
 

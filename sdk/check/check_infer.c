@@ -113,6 +113,45 @@ enum verdict check_answers(struct trial *t)
     return verdict;
 }
 
+/* ---- explanations */
+
+static enum verdict explain_one(struct trial *t, const struct sample *s, struct answer *first,
+                                struct answer *again)
+{
+    char why[WHY_MAX / 2];
+    const struct manner how = { .explain = true };
+    wrap_reset();
+    (void)ask(t->model, s, &how, first);
+    (void)ask(t->model, s, &how, again);
+    enum verdict verdict = look_at(t, first);
+    if (verdict || first->status)
+        return verdict;
+    if (again->status || !answers_agree(first, 0, again, 0, first->rows, why, sizeof(why)))
+        return failed(t, "explained again: %s", again->status ? again->error.text : why);
+    if (atomic_load(&wrap.dones) != 2 || atomic_load(&wrap.held) != 0)
+        return failed(t, "it did not end each explanation once, or kept memory of host->alloc");
+    return VERDICT_OK;
+}
+
+enum verdict check_explain(struct trial *t)
+{
+    enum verdict verdict = trial_load(t);
+    if (verdict)
+        return verdict;
+    if (!engine_explain_signature(t->model))
+        return skipped(t, "it has no maas.explain/1");
+    struct answer first = answer_new(), again = answer_new();
+    for (unsigned i = 0; i < t->target->samples && !verdict; i++) {
+        struct sample *s =
+            sample_new(engine_signature(t->model), trial_rows_max(t, i + 1), i, t->flavour);
+        verdict = explain_one(t, s, &first, &again);
+        sample_free(s);
+    }
+    answer_free(&first);
+    answer_free(&again);
+    return verdict;
+}
+
 /* ---- what must not come through */
 
 static unsigned reached; /* calls that came to the plugin */

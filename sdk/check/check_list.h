@@ -43,6 +43,7 @@ enum verdict check_process(struct trial *t);
 enum verdict check_leftovers(struct trial *t);
 
 /* check_train.c */
+enum verdict check_explain(struct trial *t); /* check_infer.c */
 enum verdict check_train(struct trial *t);
 
 #endif

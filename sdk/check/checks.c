@@ -31,6 +31,7 @@ const struct check checks[] = {
     { "growth_infer", check_growth_infer, "requests leave no memory behind" },
     { "process", check_process, "signals, locale, folder, environment, FP mode are unchanged" },
     { "leftovers", check_leftovers, "no thread and no descriptor is left after unload" },
+    { "explain", check_explain, "explanations come as their signature says, twice the same" },
     { "train", check_train, "the same seed gives the same bytes" },
     { 0 },
 };

@@ -45,6 +45,7 @@ void answer_free(struct answer *a);
 
 /* How a request is asked; zeroes are the usual way. */
 struct manner {
+    bool explain; /* through "maas.explain/1" */
     uint64_t deadline_ns;
     bool (*cancelled)(void *arg);
     void *arg;

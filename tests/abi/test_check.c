@@ -89,6 +89,8 @@ static const struct row {
     { "process", "good", "rounding", "floating-point mode or rounding" },
     { "leftovers", "good", "descriptor", "2 descriptors more are open" },
     { "leftovers", "good", "thread", "2 threads are left" },
+    { "explain", "good", "explains_anew", "explained again: output 'y' differs" },
+    { "explain", "good", "explains_other_rows", "must have" },
     { "train", "clock", "none", "trained twice with seed 1: 'bias.txt' differs" },
 };
 

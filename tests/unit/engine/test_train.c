@@ -228,6 +228,53 @@ static void a_row_alone_gives_the_bits_of_the_row_in_any_batch(void **state)
     engine_plugin_retire(plugin);
 }
 
+static void an_explanation_sums_up_to_the_prediction(void **state)
+{
+    (void)state;
+    enum { N = 3 };
+    static const double x[N * FEATURES] = { 1, 2, -0.5, 0.25, 7, -3 };
+    double y[N], interval[2 * N];
+    struct str param;
+    maas_error error = MAAS_ERROR_INIT;
+    assert_int_equal(train_to("one", "7", "degree=3"), 0);
+    struct engine_plugin *plugin = plugin_or_fail(LINREG);
+    struct engine_model *model = model_or_fail(plugin, in_dir("one"), NULL, NULL);
+    struct engine_job *job = job_or_fail(1 << 20);
+    const maas_signature *s = engine_explain_signature(model);
+    assert_non_null(s);
+    assert_string_equal(s->outputs[1].name.data, "contribution");
+    assert_string_equal(s->outputs[1].labels[1].data, "b");
+    predict(model, job, x, N, y, interval);
+    engine_job_reset(job);
+    struct engine_request request = features_request(job, x, N, FEATURES);
+    if (engine_explain(model, job, &request, &param, &error))
+        fail_msg("%s", error.text);
+    const double *base = output_values(job, 0), *parts = output_values(job, 1);
+    for (size_t i = 0; i < N; i++)
+        assert_true(fabs(base[i] + parts[2 * i] + parts[2 * i + 1] - y[i]) < 1e-9);
+    engine_job_free(job);
+    engine_model_unload(model);
+    engine_plugin_retire(plugin);
+}
+
+static void a_plugin_that_does_not_explain_says_so(void **state)
+{
+    (void)state;
+    static const double x = 2000;
+    struct str param;
+    maas_error error = MAAS_ERROR_INIT;
+    struct engine_plugin *plugin = plugin_or_fail(PLUGINS "maas.faulty.so");
+    struct engine_model *model = model_or_fail(plugin, "/", NULL, NULL);
+    struct engine_job *job = job_or_fail(1 << 20);
+    struct engine_request request = features_request(job, &x, 1, 1);
+    assert_null(engine_explain_signature(model));
+    assert_int_equal(engine_explain(model, job, &request, &param, &error), MAAS_E_UNIMPLEMENTED);
+    assert_string_equal(error.text, "plugin 'maas.faulty' does not explain");
+    engine_job_free(job);
+    engine_model_unload(model);
+    engine_plugin_retire(plugin);
+}
+
 static void a_feature_that_is_no_number_is_named(void **state)
 {
     (void)state;
@@ -332,6 +379,8 @@ int main(void)
         cmocka_unit_test(what_cannot_be_trained_says_why),
         cmocka_unit_test(a_model_is_evaluated_by_its_columns_names),
         cmocka_unit_test(a_row_alone_gives_the_bits_of_the_row_in_any_batch),
+        cmocka_unit_test(an_explanation_sums_up_to_the_prediction),
+        cmocka_unit_test(a_plugin_that_does_not_explain_says_so),
         cmocka_unit_test(a_feature_that_is_no_number_is_named),
         cmocka_unit_test(a_damaged_artifact_does_not_load),
         cmocka_unit_test(sklearns_example_comes_out_the_same),

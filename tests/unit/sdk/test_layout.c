@@ -10,6 +10,7 @@
 #include <cmocka.h>
 
 #include <maas/author.h>
+#include <maas/ext/explain.h>
 #include <maas/ext/train.h>
 
 #define SIZE(type, bytes) _Static_assert(sizeof(type) == (bytes), #type " has changed its size")
@@ -147,6 +148,12 @@ AT(maas_train, abi, 4);
 AT(maas_train, options, 8);
 AT(maas_train, train, 16);
 AT(maas_train, evaluate, 24);
+
+SIZE(maas_explain, 24);
+AT(maas_explain, size, 0);
+AT(maas_explain, abi, 4);
+AT(maas_explain, describe, 8);
+AT(maas_explain, explain, 16);
 
 /* ---- numbers */
 
