@@ -32,6 +32,40 @@ static inline maas_str maas_text(const char *z)
     return s;
 }
 
+/* ---- values: MAAS_FLOAT 64, MAAS_HANDLE 128 (strings) ... */
+static inline maas_dtype maas_type(uint8_t code, uint8_t bits)
+{
+    maas_dtype dtype = { code, bits, 1 };
+    return dtype;
+}
+
+/* A port without labels; name and shape are borrowed, shape[0] is -1: the rows. */
+static inline maas_port maas_port_of(const char *name, maas_dtype dtype, int32_t ndim,
+                                     const int64_t *shape)
+{
+    maas_port port;
+    memset(&port, 0, sizeof(port));
+    port.name = maas_text(name);
+    port.dtype = dtype;
+    port.ndim = ndim;
+    port.shape = shape;
+    return port;
+}
+
+/* An output to emit: compact memory of the CPU; data and shape are borrowed until emit returns. */
+static inline maas_named maas_output(const maas_port *port, void *data, int64_t *shape)
+{
+    maas_named output;
+    memset(&output, 0, sizeof(output));
+    output.name = port->name;
+    output.tensor.data = data;
+    output.tensor.device_type = 1;
+    output.tensor.ndim = port->ndim;
+    output.tensor.dtype = port->dtype;
+    output.tensor.shape = shape;
+    return output;
+}
+
 /* The end of a synchronous infer: emits the outputs and is done with the request. */
 static inline maas_status maas_answer(const maas_host *host, const maas_request *request,
                                       const maas_named *outputs, uint32_t count)
