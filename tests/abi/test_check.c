@@ -121,6 +121,9 @@ static void a_plugin_that_breaks_no_rule_passes_every_check(void **state)
         fail_msg("%s", output);
 }
 
+/* The leak checker traces its process, which the sandbox of a training answers with death. */
+#define TRAIN "ASAN_OPTIONS=detect_leaks=0 " WORKER " train"
+
 static void linear_regression_passes_every_check(void **state)
 {
     (void)state;
@@ -129,7 +132,7 @@ static void linear_regression_passes_every_check(void **state)
         command, sizeof(command),
         "cd %s && mkdir data && awk 'BEGIN { srand(7); print \"a,b,y\"; for (i = 0; i < 90; i++) "
         "{ a = rand(); b = rand(); print a \",\" b \",\" 3 * a - b + rand() / 9 } }' "
-        "> data/train.csv && " WORKER " train --plugin " SHIPPED "maas.linreg.so --data data "
+        "> data/train.csv && " TRAIN " --plugin " SHIPPED "maas.linreg.so --data data "
         "--out linreg > train.log 2>&1",
         folder);
     assert_int_equal(system(command), 0);
