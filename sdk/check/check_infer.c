@@ -9,7 +9,9 @@
 #include "sample.h"
 #include "wrap.h"
 
-#define ROWS_MOST 256
+#define ROWS_MOST   256
+#define CROWD       4
+#define CROWD_TURNS 50
 
 static maas_plugin theirs; /* the functions behind a wrapped table */
 
@@ -96,6 +98,8 @@ enum verdict check_answers(struct trial *t)
 {
     enum verdict verdict = trial_load(t);
     uint64_t state = t->target->seed;
+    if (t->refuses) /* elsewhere that is a reason to skip */
+        return VERDICT_FAIL;
     if (verdict)
         return verdict;
     struct answer a = answer_new();
@@ -335,6 +339,61 @@ enum verdict check_threads(struct trial *t)
     verdict = compare_threads(t);
     if (!verdict)
         engine_model_unload(t->model);
+    return verdict;
+}
+
+/* ---- several at once */
+
+struct crowd_member {
+    struct engine_model *model;
+    struct sample *sample;
+    struct answer alone, crowded;
+    char why[WHY_MAX / 2];
+    bool wrong;
+};
+
+static void *run_member(void *arg)
+{
+    struct crowd_member *c = arg;
+    for (int i = 0; i < CROWD_TURNS && !c->wrong; i++) {
+        (void)ask(c->model, c->sample, NULL, &c->crowded);
+        c->wrong = c->crowded.status != c->alone.status ||
+                   (!c->alone.status && !answers_agree(&c->alone, 0, &c->crowded, 0, c->alone.rows,
+                                                       c->why, sizeof(c->why)));
+        if (c->crowded.status)
+            snprintf(c->why, sizeof(c->why), "status %d: %.200s", c->crowded.status,
+                     c->crowded.error.text);
+    }
+    return NULL;
+}
+
+static void member_init(struct trial *t, struct crowd_member *c, unsigned seed)
+{
+    c->model = t->model;
+    c->sample =
+        sample_new(engine_signature(t->model), trial_rows_max(t, 5 + seed), seed, t->flavour);
+    c->alone = answer_new();
+    c->crowded = answer_new();
+    (void)ask(t->model, c->sample, NULL, &c->alone);
+}
+
+/* The host keeps to max_concurrency, so more threads than that may ask. */
+enum verdict check_concurrent(struct trial *t)
+{
+    static struct crowd_member crowd[CROWD];
+    pthread_t threads[CROWD];
+    enum verdict verdict = trial_load(t);
+    if (verdict)
+        return verdict;
+    for (unsigned i = 0; i < CROWD; i++)
+        member_init(t, &crowd[i], i);
+    for (unsigned i = 0; i < CROWD; i++)
+        CHECK(pthread_create(&threads[i], NULL, run_member, &crowd[i]) == 0);
+    for (unsigned i = 0; i < CROWD; i++)
+        pthread_join(threads[i], NULL);
+    for (unsigned i = 0; i < CROWD && !verdict; i++)
+        if (crowd[i].wrong)
+            verdict = failed(t, "%d calls at once: %s", CROWD, crowd[i].why);
     return verdict;
 }
 

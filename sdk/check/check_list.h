@@ -23,6 +23,7 @@ enum verdict check_signature(struct trial *t);
 enum verdict check_answers(struct trial *t);
 enum verdict check_wrong_inputs(struct trial *t);
 enum verdict check_threads(struct trial *t);
+enum verdict check_concurrent(struct trial *t);
 enum verdict check_repeatable(struct trial *t);
 enum verdict check_rows(struct trial *t);
 

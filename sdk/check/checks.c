@@ -17,6 +17,7 @@ const struct check checks[] = {
     { "answers", check_answers, "random valid requests get outputs as the signature says" },
     { "wrong_inputs", check_wrong_inputs, "wrong shapes and dtypes never reach the plugin" },
     { "threads", check_threads, "every call may come on a thread of its own" },
+    { "concurrent", check_concurrent, "calls at once, as many as it says, answer as alone" },
     { "repeatable", check_repeatable, "the same input gives the same bytes" },
     { "rows", check_rows, "a row alone gives the same bits as in any batch" },
     { "cancel", check_cancel, "cancelled at every look: CANCELLED or a right answer" },

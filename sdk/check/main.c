@@ -2,9 +2,12 @@
  * main.c: maas-plugin-check, for authors of plugins.
  *
  *     maas-plugin-check FILE.so [--model DIR] [--option name=value ...] [--data DIR] [--samples N]
- *                       [--seed N] [--seconds N] [--only NAME ...]
+ *                       [--input FILE.json] [--seed N] [--seconds N] [--only NAME ...]
  *     maas-plugin-check run FILE.so --model DIR --input FILE.json [--option name=value ...]
  *     maas-plugin-check list
+ *
+ * Checks ask with random numbers and texts, or, for models that take only some values, with rows of
+ * FILE.json in a random order.
  *
  * A line a check: "ok NAME", "FAIL NAME: why" or "skip NAME: why"; the last line sums up. What the
  * plugin printed in a failed check goes to stderr. Exit status 1 when a check failed, 2 for usage.
@@ -35,7 +38,6 @@ const char *__ubsan_default_options(void)
 
 struct command {
     struct target target;
-    const char *input; /* of run */
     const char *only[ONLY_MAX];
     size_t only_count;
 };
@@ -46,7 +48,8 @@ static int usage(const char *why)
         stderr,
         "maas-plugin-check: %s\n"
         "usage: maas-plugin-check FILE.so [--model DIR] [--option name=value ...] [--data DIR]\n"
-        "                         [--samples N] [--seed N] [--seconds N] [--only NAME ...]\n"
+        "                         [--input FILE.json] [--samples N] [--seed N] [--seconds N]\n"
+        "                         [--only NAME ...]\n"
         "       maas-plugin-check run FILE.so --model DIR --input FILE.json [--option "
         "name=value ...]\n"
         "       maas-plugin-check list\n",
@@ -105,7 +108,7 @@ static bool take(struct command *c, const char *name, const char *value)
     if (strcmp(name, "--data") == 0)
         return (t->data = value) != NULL;
     if (strcmp(name, "--input") == 0)
-        return (c->input = value) != NULL;
+        return (t->input = value) != NULL;
     if (strcmp(name, "--option") == 0)
         return take_option(t, value);
     if (strcmp(name, "--samples") == 0)
@@ -185,11 +188,11 @@ int main(int argc, char **argv)
     if (argc == 2 && strcmp(argv[1], "list") == 0)
         return list_main();
     const char *why = parse(&c, argc - 1 - run, argv + 1 + run);
-    if (!why && run && (!c.target.model || !c.input))
+    if (!why && run && (!c.target.model || !c.target.input))
         why = "run needs --model and --input";
     if (why)
         return usage(why);
     setenv("OPENBLAS_NUM_THREADS", "1", 1); /* as in a worker */
     setenv("OMP_NUM_THREADS", "1", 1);
-    return run ? run_main(&c.target, c.input) : check_main(&c);
+    return run ? run_main(&c.target) : check_main(&c);
 }

@@ -6,9 +6,9 @@
 
 #include "trial.h"
 
-/* input: a file with the body of a request, in the v2 form ("inputs") or the model's task form.
+/* target->input: a file with the body of a request (payload.h).
  * Prints the answer's JSON to stdout, or the refusal to stderr. 0 or 1. Loads the plugin into this
  * process. */
-int run_main(const struct target *target, const char *input);
+int run_main(const struct target *target);
 
 #endif

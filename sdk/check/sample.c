@@ -7,6 +7,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+static const struct sample *base; /* where rows come from, if any */
+
 #define FREE_EXTENT_MAX 8
 #define WORDS_MAX       12
 
@@ -46,6 +48,15 @@ static uint64_t draw_integer(int flavour, uint64_t *state)
 
 /* ---- one element of each dtype */
 
+static void *text_copy(const void *text, size_t len)
+{
+    char *copy = malloc(len ? len : 1);
+    CHECK(copy);
+    if (len)
+        memcpy(copy, text, len);
+    return copy;
+}
+
 static void put_text(maas_str *out, uint64_t *state)
 {
     static const char *const words[] = { "the",    "model", "très", "bon",  "answer", "42",
@@ -60,10 +71,7 @@ static void put_text(maas_str *out, uint64_t *state)
         len += bytes;
         text[len++] = ' ';
     }
-    char *copy = malloc(len ? len : 1);
-    CHECK(copy);
-    memcpy(copy, text, len);
-    *out = (maas_str){ copy, len };
+    *out = (maas_str){ text_copy(text, len), len };
 }
 
 static void put_half(void *at, bool brain, double value)
@@ -126,6 +134,69 @@ static struct sample *sample_like(const struct sample *from, uint32_t rows, uint
     return sample;
 }
 
+static void own_strings(maas_tensor *t, size_t count)
+{
+    maas_str *strings = t->data;
+    for (size_t i = 0; t->dtype.code == MAAS_HANDLE && i < count; i++)
+        strings[i].data = text_copy(strings[i].data, strings[i].len);
+}
+
+/* Rows of `from` by their numbers. */
+static struct sample *pick(const struct sample *from, const uint32_t *which, uint32_t count)
+{
+    struct sample *sample = sample_like(from, count, from->input_count);
+    for (uint32_t i = 0; i < from->input_count; i++) {
+        const maas_tensor *old = &from->inputs[i].tensor;
+        size_t elements = row_elements(old), row = elements * (old->dtype.bits / 8u);
+        char *data = sample->inputs[i].tensor.data = block(count * row);
+        for (uint32_t j = 0; j < count; j++)
+            memcpy(data + j * row, (const char *)old->data + which[j] * row, row);
+        own_strings(&sample->inputs[i].tensor, count * elements);
+    }
+    return sample;
+}
+
+static struct sample *draw(const struct sample *from, uint32_t rows, uint64_t seed)
+{
+    uint32_t *which = malloc(rows * sizeof(*which));
+    CHECK(which && from->rows);
+    for (uint32_t i = 0; i < rows; i++)
+        which[i] = (uint32_t)(random_next(&seed) % from->rows);
+    struct sample *sample = pick(from, which, rows);
+    free(which);
+    return sample;
+}
+
+void sample_from(const struct sample *rows)
+{
+    base = rows;
+}
+
+static void take_input(struct sample *sample, uint32_t at, const maas_named *from)
+{
+    maas_named *to = &sample->inputs[at];
+    CHECK(from->name.len < SAMPLE_NAME_MAX);
+    memcpy(sample->names[at], from->name.data, from->name.len);
+    memcpy(sample->shapes[at], from->tensor.shape, (size_t)from->tensor.ndim * sizeof(int64_t));
+    *to = *from;
+    to->name.data = sample->names[at];
+    to->tensor.shape = sample->shapes[at];
+    size_t elements = sample->rows * row_elements(&to->tensor);
+    size_t bytes = elements * (to->tensor.dtype.bits / 8u);
+    to->tensor.data = block(bytes);
+    memcpy(to->tensor.data, from->tensor.data, bytes);
+    own_strings(&to->tensor, elements);
+}
+
+struct sample *sample_of(const struct engine_request *r)
+{
+    CHECK(r->input_count <= SAMPLE_PORTS_MAX);
+    struct sample *sample = sample_like(NULL, r->rows, r->input_count);
+    for (uint32_t i = 0; i < r->input_count; i++)
+        take_input(sample, i, &r->inputs[i]);
+    return sample;
+}
+
 static void fill_input(struct sample *sample, uint32_t at, const maas_port *port, int flavour,
                        uint64_t *state)
 {
@@ -149,6 +220,8 @@ static void fill_input(struct sample *sample, uint32_t at, const maas_port *port
 struct sample *sample_new(const maas_signature *s, uint32_t rows, uint64_t seed, int flavour)
 {
     CHECK(s->input_count <= SAMPLE_PORTS_MAX);
+    if (base)
+        return draw(base, rows, seed);
     struct sample *sample = sample_like(NULL, rows, s->input_count);
     for (uint32_t i = 0; i < s->input_count; i++)
         fill_input(sample, i, &s->inputs[i], flavour, &seed);
@@ -157,20 +230,12 @@ struct sample *sample_new(const maas_signature *s, uint32_t rows, uint64_t seed,
 
 struct sample *sample_slice(const struct sample *from, uint32_t first, uint32_t count)
 {
-    struct sample *sample = sample_like(from, count, from->input_count);
-    for (uint32_t i = 0; i < from->input_count; i++) {
-        const maas_tensor *old = &from->inputs[i].tensor;
-        size_t elements = row_elements(old), row = elements * (old->dtype.bits / 8u);
-        char *data = sample->inputs[i].tensor.data = block(count * row);
-        memcpy(data, (const char *)old->data + first * row, count * row);
-        maas_str *strings = (maas_str *)(void *)data;
-        for (size_t j = 0; old->dtype.code == MAAS_HANDLE && j < count * elements; j++) {
-            char *copy = malloc(strings[j].len ? strings[j].len : 1);
-            CHECK(copy);
-            memcpy(copy, strings[j].data, strings[j].len);
-            strings[j].data = copy;
-        }
-    }
+    uint32_t *which = malloc(count * sizeof(*which));
+    CHECK(which);
+    for (uint32_t i = 0; i < count; i++)
+        which[i] = first + i;
+    struct sample *sample = pick(from, which, count);
+    free(which);
     return sample;
 }
 

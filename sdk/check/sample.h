@@ -26,6 +26,12 @@ struct sample { /* heap; every input and every string is a block of its own */
     char names[SAMPLE_PORTS_MAX][SAMPLE_NAME_MAX]; /* so it may outlive the model */
 };
 
+/* From now on the rows of requests are drawn from those of `base`, which stays the caller's. One
+ * for the process. NULL: random ones again. */
+void sample_from(const struct sample *base);
+/* A sample of a decoded request, whose inputs may come in any order. */
+struct sample *sample_of(const struct engine_request *request);
+
 /* Free extents are drawn too, 1 to 8. Memory that is not there ends the process (CHECK). */
 struct sample *sample_new(const maas_signature *s, uint32_t rows, uint64_t seed, int flavour);
 /* A copy of `count` rows from `first` on. */

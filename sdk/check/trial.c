@@ -20,6 +20,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "payload.h"
 #include "sample.h"
 #include "wrap.h"
 
@@ -196,6 +197,24 @@ enum verdict trial_load_plugin(struct trial *t)
     return VERDICT_OK;
 }
 
+/* The rows of --input are asked from now on. */
+static enum verdict read_input(struct trial *t)
+{
+    struct payload payload;
+    struct str param;
+    struct answer a = answer_new();
+    maas_error error = MAAS_ERROR_INIT;
+    maas_status status = payload_read(t->target->input, t->model, a.job, &payload, &param, &error);
+    if (!status)
+        sample_from(sample_of(&payload.request)); /* for the rest of the process */
+    payload_release(&payload);
+    enum verdict verdict =
+        status ? failed(t, "--input: %s (%.*s)", error.text, (int)param.len, param.data)
+               : VERDICT_OK;
+    answer_free(&a);
+    return verdict;
+}
+
 /* The first flavour of numbers of which the model takes one row. */
 static enum verdict find_flavour(struct trial *t)
 {
@@ -208,10 +227,11 @@ static enum verdict find_flavour(struct trial *t)
         status = ask(t->model, one, NULL, &a);
         sample_free(one);
     }
+    t->refuses = status == MAAS_E_INVALID; /* other errors are for the check to find */
     enum verdict verdict =
-        status == MAAS_E_INVALID
-            ? failed(t, "validate or infer refuses all random input: %s", a.error.text)
-            : VERDICT_OK; /* other errors are for the check to find */
+        t->refuses
+            ? skipped(t, "it refuses all random input; give --input FILE.json (%s)", a.error.text)
+            : VERDICT_OK;
     answer_free(&a);
     return verdict;
 }
@@ -226,7 +246,9 @@ enum verdict trial_load(struct trial *t)
         return skipped(t, "it needs a model; give --model DIR (%s)", error.text);
     if (!t->model)
         return failed(t, "load: %s", error.text);
-    verdict = find_flavour(t);
+    verdict = t->target->input ? read_input(t) : VERDICT_OK;
+    if (!verdict)
+        verdict = find_flavour(t);
     wrap_reset();
     return verdict;
 }

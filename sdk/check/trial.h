@@ -18,6 +18,7 @@ struct target { /* what the command line says; read only */
     const char *plugin;
     const char *model; /* folder of an artifact; NULL: none */
     const char *data;  /* folder to train from; NULL: none */
+    const char *input; /* file with a request whose rows are asked; NULL: random ones */
     struct engine_option options[TARGET_OPTIONS_MAX];
     size_t option_count;
     unsigned samples; /* random requests where a check makes many */
@@ -33,7 +34,8 @@ struct trial { /* a running check; lives as long as its process */
     char why[WHY_MAX];   /* of FAIL and SKIP */
     struct engine_plugin *plugin;
     struct engine_model *model;
-    int flavour; /* of random numbers that the model takes (sample.h) */
+    int flavour;  /* of random numbers that the model takes (sample.h) */
+    bool refuses; /* all of them */
 };
 
 struct check {

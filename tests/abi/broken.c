@@ -15,6 +15,7 @@
 #include <locale.h>
 #include <math.h>
 #include <pthread.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <sys/stat.h>
@@ -175,6 +176,17 @@ static maas_status describe(maas_model *m, maas_signature *s, maas_error *error)
 
 /* ---- infer */
 
+/* Keeps its sum where every call keeps it. */
+static double add_slowly(double a, double b, double c)
+{
+    static volatile double sum;
+    sum = a;
+    sched_yield();
+    sum += b;
+    sched_yield();
+    return sum + c;
+}
+
 static double predict(maas_model *m, const double *x, uint32_t i, uint32_t rows)
 {
     double bias = has(m, "global") ? latest->bias : m->bias;
@@ -184,6 +196,8 @@ static double predict(maas_model *m, const double *x, uint32_t i, uint32_t rows)
         bias += m->asked;
     if (has(m, "neighbours"))
         bias += x[2 * (rows - 1)] * 1e-9;
+    if (has(m, "static"))
+        return add_slowly(x[2 * i], x[2 * i + 1], bias);
     if (has(m, "nan"))
         return NAN;
     return x[2 * i] + x[2 * i + 1] + bias;
@@ -232,6 +246,9 @@ static maas_status finish(maas_model *m, const maas_request *r, double *y, int64
 static maas_status infer(maas_model *m, const maas_request *r, maas_error *error)
 {
     const double *x = r->inputs[0].tensor.data;
+    for (uint32_t i = 0; i < r->rows && has(m, "picky"); i++)
+        if (x[2 * i] != 77)
+            return maas_fail(error, MAAS_E_INVALID, "row %u: 77 or nothing", i);
     double *y = m->host->alloc(m->host, (r->rows + 1) * sizeof(*y), 64);
     if (!y && !has(m, "no_null"))
         return maas_fail(error, MAAS_E_EXHAUSTED, "no memory");

@@ -64,6 +64,8 @@ static const struct row {
     { "answers", "good", "exit", "exit status 0" },
     { "answers", "good", "crash", "the plugin ended the process with SIG" },
     { "answers", "good", "hang", "it did not end within 2 s" },
+    { "answers", "good", "picky", "it refuses all random input; give --input FILE.json" },
+    { "concurrent", "good", "static", "4 calls at once: output 'y' differs" },
     { "threads", "good", "thread_local", "the plugin ended the process with SIG" },
     { "repeatable", "good", "counter", "asked again: output 'y' differs" },
     { "rows", "good", "neighbours", "output 'y' differs" },
@@ -201,6 +203,25 @@ static void run_answers_a_request_as_a_worker_would(void **state)
     assert_int_equal(check(arguments), 1); /* no bias.txt there */
 }
 
+static void rows_that_a_model_takes_can_be_given(void **state)
+{
+    (void)state;
+    char path[256], more[512];
+    snprintf(path, sizeof(path), "%s/picky.json", folder);
+    FILE *file = fopen(path, "w");
+    assert_non_null(file);
+    fputs("{\"inputs\":[{\"name\":\"x\",\"shape\":[2,2],\"datatype\":\"FP64\",\"data\":[77,2,77,4]}"
+          "]}",
+          file);
+    fclose(file);
+    snprintf(more, sizeof(more), "--input %s", path);
+    int status = check_broken("good", "picky", more);
+    if (status || !strstr(output, " ok, 0 failed, 0 skipped\n"))
+        fail_msg("%s", output);
+    assert_int_equal(check_broken("good", "picky", "--only rows"), 0);
+    assert_non_null(strstr(output, "skip rows: it refuses all random input"));
+}
+
 static int make_folder(void **state)
 {
     (void)state;
@@ -228,6 +249,7 @@ int main(void)
         cmocka_unit_test(every_check_has_a_fault_that_it_finds),
         cmocka_unit_test(without_what_they_need_checks_are_skipped_and_say_so),
         cmocka_unit_test(what_is_no_plugin_fails_and_usage_is_status_2),
+        cmocka_unit_test(rows_that_a_model_takes_can_be_given),
         cmocka_unit_test(run_answers_a_request_as_a_worker_would),
     };
     return cmocka_run_group_tests(tests, make_folder, remove_folder);
