@@ -10,6 +10,7 @@
 static const struct sample *base; /* where rows come from, if any */
 
 #define FREE_EXTENT_MAX 8
+#define EMPTY_EVERY     7 /* of so many seeds one makes free extents 0 */
 #define WORDS_MAX       12
 
 uint64_t random_next(uint64_t *state)
@@ -197,8 +198,13 @@ struct sample *sample_of(const struct engine_request *r)
     return sample;
 }
 
+static int64_t draw_extent(bool empty, uint64_t *state)
+{
+    return empty ? 0 : (int64_t)(1 + random_next(state) % FREE_EXTENT_MAX);
+}
+
 static void fill_input(struct sample *sample, uint32_t at, const maas_port *port, int flavour,
-                       uint64_t *state)
+                       bool empty, uint64_t *state)
 {
     maas_tensor *t = &sample->inputs[at].tensor;
     size_t bytes = port->dtype.bits / 8u;
@@ -209,8 +215,7 @@ static void fill_input(struct sample *sample, uint32_t at, const maas_port *port
     t->ndim = port->ndim;
     t->dtype = port->dtype;
     for (int32_t i = 1; i < port->ndim; i++)
-        t->shape[i] = port->shape[i] > 0 ? port->shape[i]
-                                         : (int64_t)(1 + random_next(state) % FREE_EXTENT_MAX);
+        t->shape[i] = port->shape[i] > 0 ? port->shape[i] : draw_extent(empty, state);
     size_t count = sample->rows * row_elements(t);
     char *data = t->data = block(count * bytes);
     for (size_t i = 0; i < count; i++)
@@ -223,8 +228,9 @@ struct sample *sample_new(const maas_signature *s, uint32_t rows, uint64_t seed,
     if (base)
         return draw(base, rows, seed);
     struct sample *sample = sample_like(NULL, rows, s->input_count);
+    bool empty = seed % EMPTY_EVERY == EMPTY_EVERY - 1;
     for (uint32_t i = 0; i < s->input_count; i++)
-        fill_input(sample, i, &s->inputs[i], flavour, &seed);
+        fill_input(sample, i, &s->inputs[i], flavour, empty, &seed);
     return sample;
 }
 

@@ -32,7 +32,8 @@ void sample_from(const struct sample *base);
 /* A sample of a decoded request, whose inputs may come in any order. */
 struct sample *sample_of(const struct engine_request *request);
 
-/* Free extents are drawn too, 1 to 8. Memory that is not there ends the process (CHECK). */
+/* Free extents are drawn too, 1 to 8, for some seeds 0. Memory that is not there ends the process
+ * (CHECK). */
 struct sample *sample_new(const maas_signature *s, uint32_t rows, uint64_t seed, int flavour);
 /* A copy of `count` rows from `first` on. */
 struct sample *sample_slice(const struct sample *from, uint32_t first, uint32_t count);

@@ -31,17 +31,11 @@ struct message { /* child to parent */
     char why[WHY_MAX];
 };
 
-static enum verdict say(struct trial *t, enum verdict verdict, const char *fmt, va_list args)
-{
-    vsnprintf(t->why, sizeof(t->why), fmt, args);
-    return verdict;
-}
-
 enum verdict failed(struct trial *t, const char *fmt, ...)
 {
     va_list args;
     va_start(args, fmt);
-    say(t, VERDICT_FAIL, fmt, args);
+    vsnprintf(t->why, sizeof(t->why), fmt, args);
     va_end(args);
     return VERDICT_FAIL;
 }
@@ -50,7 +44,7 @@ enum verdict skipped(struct trial *t, const char *fmt, ...)
 {
     va_list args;
     va_start(args, fmt);
-    say(t, VERDICT_SKIP, fmt, args);
+    vsnprintf(t->why, sizeof(t->why), fmt, args);
     va_end(args);
     return VERDICT_SKIP;
 }

@@ -35,6 +35,7 @@ struct maas_model {
     int spoiled;
 };
 
+static void *volatile leaked;        /* one of many */
 static maas_model *latest;           /* of the fault "global" */
 static __thread maas_model *of_load; /* of the fault "thread_local" */
 
@@ -133,7 +134,7 @@ static maas_status load(const maas_host *host, const maas_model_spec *spec, maas
     }
     change_process(m);
     if (has(m, "leak_load"))
-        m->asked = malloc(64) == NULL;
+        leaked = malloc(64);
     latest = of_load = m;
     *out = m;
     return MAAS_OK;
@@ -254,7 +255,9 @@ static maas_status infer(maas_model *m, const maas_request *r, maas_error *error
         return maas_fail(error, MAAS_E_EXHAUSTED, "no memory");
     misbehave(m, r);
     y[r->rows] = 0;
-    m->asked += has(m, "leak_infer") ? malloc(64) == NULL : 1;
+    m->asked++;
+    if (has(m, "leak_infer"))
+        leaked = malloc(64);
     for (uint32_t i = 0; i < r->rows; i++) {
         if (i % 64 == 0 && m->host->cancelled(m->host, r)) {
             m->host->free(m->host, y);

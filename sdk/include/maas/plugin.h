@@ -1,7 +1,7 @@
 /*
- * maas/plugin.h: the contract between a plugin and its host, version 0.9 (frozen as 1.0 once two
- * plugins written against sdk/ alone were served). A plugin is one .so that exports one symbol,
- * maas_plugin_entry; see sdk/README.md and plugins/linear_regression.
+ * maas/plugin.h: the contract between a plugin and its host, version 1.0. What stands here keeps
+ * its place and its meaning for ever; members are appended only (ABI.md). A plugin is one .so that
+ * exports one symbol, maas_plugin_entry; see README.md beside ABI.md.
  *
  * Thread tags:  [control] a host thread, serial per plugin; may block, read files, take seconds
  *               [pool]    a compute thread, at most max_concurrency at once per model
@@ -20,10 +20,10 @@
 extern "C" {
 #endif
 
-#define MAAS_ABI_MAJOR 0u
-#define MAAS_ABI_MINOR 9u
+#define MAAS_ABI_MAJOR 1u
+#define MAAS_ABI_MINOR 0u
 #define MAAS_ABI       ((MAAS_ABI_MAJOR << 16) | MAAS_ABI_MINOR)
-/* Is this member there? Asks the size the other side wrote. */
+/* Is this member there? Asks the size the other side wrote. The members of 1.0 are always there. */
 #define MAAS_HAS(type, p, member) ((p)->size >= offsetof(type, member) + sizeof((p)->member))
 
 typedef struct maas_host maas_host;
@@ -87,8 +87,9 @@ struct maas_host {
     uint32_t size, abi;
     void (*log)(const maas_host *host, int32_t level, const char *text);
     uint64_t (*now_ns)(const maas_host *host); /* monotonic */
-    /* From the request's arena inside infer, counted against the tenant; NULL when there is none
-     * left. align: a power of two up to 4096. */
+    /* NULL when there is none left. align: a power of two up to 4096. On the thread that runs infer
+     * it comes from the request's arena, is counted against the tenant, and is gone when the
+     * request has ended and infer has returned; elsewhere it lives until free. */
     void *(*alloc)(const maas_host *host, size_t bytes, size_t align);
     void (*free)(const maas_host *host, void *memory);
     void (*metric)(const maas_host *host, int32_t kind, const char *name, double value);

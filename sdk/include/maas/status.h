@@ -39,6 +39,7 @@ enum {
  * Where a failing function leaves its reason. The caller owns the storage and sets `size`
  * (MAAS_ERROR_INIT does); the callee writes at most sizeof(text) bytes, NUL included. English,
  * lower case, what failed first, the subject in quotes, no trailing dot. Untouched on success.
+ * Frozen: it stays 256 bytes.
  */
 typedef struct maas_error {
     uint32_t size;

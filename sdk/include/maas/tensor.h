@@ -39,7 +39,9 @@ typedef struct maas_dtype {
 
 /*
  * Bit for bit DLPack's DLTensor, so it may be handed to any DLPack consumer. Stronger here: CPU
- * (device_type 1), compact row-major (strides NULL), byte_offset 0, data aligned to 64 bytes.
+ * (device_type 1), compact row-major (strides NULL), byte_offset 0. What a plugin is given is
+ * aligned to 64 bytes; what it emits needs its elements' own alignment only. A free extent may be
+ * 0: then there is no element, and data may be NULL.
  */
 typedef struct maas_tensor {
     void *data;

@@ -26,7 +26,7 @@ static void what_is_no_plugin_is_refused_with_its_reason(void **state)
 {
     (void)state;
     refused("absent", MAAS_E_NOT_FOUND, "absent.so");
-    refused("other_major", MAAS_E_UNIMPLEMENTED, "does not speak ABI 0.9");
+    refused("other_major", MAAS_E_UNIMPLEMENTED, "does not speak ABI 1.0");
     refused("no_infer", MAAS_E_INVALID, "infer is missing");
     refused("no_entry", MAAS_E_INVALID, "does not export maas_plugin_entry");
     refused("bad_default", MAAS_E_INVALID, "option 1");

@@ -63,7 +63,7 @@ SIZE(maas_error, 256);
 AT(maas_error, size, 0);
 AT(maas_error, text, 4);
 
-/* ---- structs that grow at the end; sizes as of 0.9 */
+/* ---- structs that grow at the end; sizes as of 1.0 */
 
 SIZE(maas_option_decl, 40);
 AT(maas_option_decl, size, 0);
