@@ -87,7 +87,7 @@ static void a_call_costs_what_the_options_say(void **state)
     uint64_t before = cpu_us();
     assert_int_equal(ask(model, (maas_dtype){ MAAS_FLOAT, 64, 1 }, numbers, 3, 1), MAAS_OK);
     uint64_t cost = cpu_us() - before;
-    assert_in_range(cost, 10000, 14000);
+    assert_in_range(cost, 10000, 30000);
     engine_model_unload(model);
 }
 
