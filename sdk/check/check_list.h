@@ -21,11 +21,14 @@ enum verdict check_shorter(struct trial *t);
 /* check_infer.c: what it says and what it answers */
 enum verdict check_signature(struct trial *t);
 enum verdict check_answers(struct trial *t);
+enum verdict check_extremes(struct trial *t);
 enum verdict check_wrong_inputs(struct trial *t);
-enum verdict check_threads(struct trial *t);
-enum verdict check_concurrent(struct trial *t);
 enum verdict check_repeatable(struct trial *t);
 enum verdict check_rows(struct trial *t);
+
+/* check_thread.c */
+enum verdict check_threads(struct trial *t);
+enum verdict check_concurrent(struct trial *t);
 
 /* check_fault.c: a host that says no, at every point */
 enum verdict check_cancel(struct trial *t);

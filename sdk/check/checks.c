@@ -15,6 +15,7 @@ const struct check checks[] = {
     { "shorter", check_shorter, "nothing is written behind the structs of 1.0" },
     { "signature", check_signature, "describe gives a sane signature, twice the same" },
     { "answers", check_answers, "random valid requests get outputs as the signature says" },
+    { "extremes", check_extremes, "the ends of each type give finite numbers or a refusal" },
     { "wrong_inputs", check_wrong_inputs, "wrong shapes and dtypes never reach the plugin" },
     { "threads", check_threads, "every call may come on a thread of its own" },
     { "concurrent", check_concurrent, "calls at once, as many as it says, answer as alone" },

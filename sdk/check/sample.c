@@ -4,6 +4,8 @@
  */
 #include "sample.h"
 
+#include <float.h>
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -12,6 +14,7 @@ static const struct sample *base; /* where rows come from, if any */
 #define FREE_EXTENT_MAX 8
 #define EMPTY_EVERY     7 /* of so many seeds one makes free extents 0 */
 #define WORDS_MAX       12
+#define LONG_TEXT       70000
 
 uint64_t random_next(uint64_t *state)
 {
@@ -24,6 +27,15 @@ uint64_t random_next(uint64_t *state)
 static double random_unit(uint64_t *state)
 {
     return (double)(random_next(state) >> 11) * 0x1p-53;
+}
+
+/* The ends of a type: reals of the largest and the smallest size, and what is no number. */
+static double draw_end(int flavour, unsigned bits, uint64_t *state)
+{
+    const double most = bits == 64 ? DBL_MAX : bits == 32 ? (double)FLT_MAX : 65504;
+    const double ends[] = { most,     -most, most / 3, 0,        -0.0, most * DBL_EPSILON,
+                            1 / most, NAN,   INFINITY, -INFINITY };
+    return ends[random_next(state) % (flavour == FLAVOUR_STRANGE ? COUNT_OF(ends) : 7)];
 }
 
 static double draw_real(int flavour, uint64_t *state)
@@ -43,6 +55,9 @@ static double draw_real(int flavour, uint64_t *state)
 static uint64_t draw_integer(int flavour, uint64_t *state)
 {
     static const uint64_t bounds[FLAVOUR_COUNT] = { 10, 2, 100, 1 };
+    static const uint64_t ends[] = { 0, 1, UINT64_MAX, INT64_MAX, (uint64_t)INT64_MIN, INT32_MAX };
+    if (flavour > FLAVOUR_COUNT)
+        return ends[random_next(state) % COUNT_OF(ends)];
     uint64_t least = flavour == FLAVOUR_COUNTS;
     return least + random_next(state) % bounds[flavour];
 }
@@ -56,6 +71,17 @@ static void *text_copy(const void *text, size_t len)
     if (len)
         memcpy(copy, text, len);
     return copy;
+}
+
+static void put_long_text(maas_str *out, int flavour, uint64_t *state)
+{
+    size_t len = random_next(state) % LONG_TEXT;
+    char *text = malloc(len + 1);
+    CHECK(text);
+    memset(text, 'a' + (int)(random_next(state) % 26), len);
+    if (flavour == FLAVOUR_STRANGE && len)
+        text[random_next(state) % len] = '\0';
+    *out = (maas_str){ text, len };
 }
 
 static void put_text(maas_str *out, uint64_t *state)
@@ -87,10 +113,13 @@ static void put_half(void *at, bool brain, double value)
 
 static void put_element(void *at, maas_dtype dtype, int flavour, uint64_t *state)
 {
-    if (dtype.code == MAAS_HANDLE) {
+    if (dtype.code == MAAS_HANDLE && flavour > FLAVOUR_COUNT) {
+        put_long_text(at, flavour, state);
+    } else if (dtype.code == MAAS_HANDLE) {
         put_text(at, state);
     } else if (dtype.code == MAAS_FLOAT || dtype.code == MAAS_BFLOAT) {
-        double value = draw_real(flavour, state);
+        double value = flavour > FLAVOUR_COUNT ? draw_end(flavour, dtype.bits, state)
+                                               : draw_real(flavour, state);
         float small = (float)value;
         if (dtype.bits == 16)
             put_half(at, dtype.code == MAAS_BFLOAT, value);

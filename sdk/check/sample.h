@@ -16,7 +16,9 @@ enum flavour {
     FLAVOUR_UNIT,   /* reals 0..1, integers 0..1 */
     FLAVOUR_COUNTS, /* reals and integers 1..100, whole */
     FLAVOUR_ZERO,   /* nothing but 0 */
-    FLAVOUR_COUNT
+    FLAVOUR_COUNT,  /* of those above, which are tried on each model */
+    FLAVOUR_HUGE,   /* the ends of each type, finite; long texts */
+    FLAVOUR_STRANGE /* NaN and infinities, too; texts with NUL bytes */
 };
 
 struct sample { /* heap; every input and every string is a block of its own */

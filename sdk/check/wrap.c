@@ -4,6 +4,8 @@
  */
 #include "wrap.h"
 
+#include <string.h>
+
 struct wrap wrap;
 static maas_host real; /* the functions behind */
 
@@ -13,8 +15,11 @@ static void *counted_alloc(const maas_host *host, size_t bytes, size_t align)
     if (wrap.fail_at && turn >= wrap.fail_at && turn <= wrap.fail_to)
         return NULL;
     void *memory = real.alloc(host, bytes, align);
-    if (memory)
-        atomic_fetch_add(&wrap.held, 1);
+    if (!memory)
+        return NULL;
+    atomic_fetch_add(&wrap.held, 1);
+    /* what a plugin forgets to write is another value each time, and a pointer to nowhere */
+    memset(memory, (int)(0x80 | (turn & 0x7f)), bytes);
     return memory;
 }
 

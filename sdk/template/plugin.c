@@ -102,8 +102,8 @@ static maas_status infer(maas_model *m, const maas_request *r, maas_error *error
     for (uint32_t i = 0; i < r->rows && !status; i++) {
         if (i % 256 == 0 && m->host->cancelled(m->host, r))
             status = maas_fail(error, MAAS_E_CANCELLED, "cancelled at row %u", i);
-        else if (!isfinite(x[2 * i]) || !isfinite(x[2 * i + 1]))
-            status = maas_fail(error, MAAS_E_INVALID, "row %u is not finite", i);
+        else if (!(hypot(x[2 * i], x[2 * i + 1]) < 1e100)) /* nor is it then NaN */
+            status = maas_fail(error, MAAS_E_INVALID, "row %u is too far away", i);
         else
             labels[i] = maas_text(m->names[nearest(m, x + 2 * i, &distances[i])]);
     }

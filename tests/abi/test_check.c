@@ -65,6 +65,8 @@ static const struct row {
     { "answers", "good", "crash", "the plugin ended the process with SIG" },
     { "answers", "good", "hang", "it did not end within 2 s" },
     { "answers", "good", "picky", "it refuses all random input; give --input FILE.json" },
+    { "extremes", "good", "overflows", "output 'y' holds NaN or infinity" },
+    { "rows", "good", "forgets", "output 'y' differs" },
     { "concurrent", "good", "static", "4 calls at once: output 'y' differs" },
     { "threads", "good", "thread_local", "the plugin ended the process with SIG" },
     { "repeatable", "good", "counter", "asked again: output 'y' differs" },
