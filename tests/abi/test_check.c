@@ -125,6 +125,14 @@ static void a_plugin_that_breaks_no_rule_passes_every_check(void **state)
         fail_msg("%s", output);
 }
 
+static void a_plugin_that_answers_from_its_own_thread_passes_every_check(void **state)
+{
+    (void)state;
+    int status = check_broken("good", "async", "--seconds 30");
+    if (status || !strstr(output, " ok, 0 failed, 0 skipped\n"))
+        fail_msg("%s", output);
+}
+
 /* The leak checker traces its process, which the sandbox of a training answers with death. */
 #define TRAIN "ASAN_OPTIONS=detect_leaks=0 " WORKER " train"
 
@@ -246,6 +254,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_plugin_that_breaks_no_rule_passes_every_check),
+        cmocka_unit_test(a_plugin_that_answers_from_its_own_thread_passes_every_check),
         cmocka_unit_test(linear_regression_passes_every_check),
         cmocka_unit_test(each_broken_rule_is_found_by_its_check),
         cmocka_unit_test(every_check_has_a_fault_that_it_finds),
