@@ -1,6 +1,7 @@
 /*
  * bench_worker: what a small request costs the worker's core, without processes and wake-ups: one
- * thread plays a loop (submit, consume) and the worker (turns) on one channel.
+ * thread plays a loop (submit, consume) and the worker (turns) on one channel. Depth: how many
+ * requests wait when the worker looks, of four tenants in turn.
  *
  *     bench_worker PLUGIN.so ROOT BODY [ROUNDS]
  */
@@ -10,13 +11,14 @@
 
 #include "worker/serve.h"
 
-#define BATCH 256u
+#define BATCH 256u /* requests of a round */
 
 static bool submit(struct channel *ch, uint32_t slot, struct str body)
 {
     struct submit_frame frame = { .kind = SUBMIT_INFER,
                                   .surface = SURFACE_REGRESSION,
                                   .job = job_id(slot, 1),
+                                  .tenant = { { (uint8_t)(slot % 4) } },
                                   .max_rows = 1000,
                                   .json_len = UINT32_MAX,
                                   .name_len = 5,
@@ -51,31 +53,37 @@ static uint32_t consume(struct channel *ch)
     return count;
 }
 
-static double round_ns(struct channel *ch, struct server *server, struct str body, bool work)
+/* The loop's part and the rings alone. */
+static void pass(struct channel *ch, struct str body)
+{
+    size_t len;
+    for (; channel_peek_submit(ch, 0, &len); channel_consume_submit(ch, 0))
+        (void)!channel_complete(ch, 0, &(struct channel_part){ body.data, 100 }, 1);
+    while (channel_peek_complete(ch, 0, &len))
+        channel_consume_complete(ch, 0);
+}
+
+static double round_ns(struct channel *ch, struct server *server, struct str body, uint32_t depth)
 {
     uint64_t start = clock_mono_ns();
-    for (uint32_t i = 0; i < BATCH; i++)
-        if (!submit(ch, i, body))
-            exit(1);
-    if (!work) { /* the loop's part and the rings alone */
-        size_t len;
-        for (; channel_peek_submit(ch, 0, &len); channel_consume_submit(ch, 0))
-            (void)!channel_complete(ch, 0, &(struct channel_part){ body.data, 100 }, 1);
-        while (channel_peek_complete(ch, 0, &len))
-            channel_consume_complete(ch, 0);
-    } else {
-        for (uint32_t done = 0; done < BATCH; done += consume(ch))
+    for (uint32_t i = 0; i < BATCH; i += depth) {
+        for (uint32_t slot = i; slot < i + depth; slot++)
+            if (!submit(ch, slot, body))
+                exit(1);
+        if (!server)
+            pass(ch, body);
+        for (uint32_t done = 0; server && done < depth; done += consume(ch))
             (void)server_turn(server);
     }
     return (double)(clock_mono_ns() - start) / BATCH;
 }
 
-static double best_ns(struct channel *ch, struct server *server, struct str body, bool work,
+static double best_ns(struct channel *ch, struct server *server, struct str body, uint32_t depth,
                       int rounds)
 {
     double best = 1e18;
     for (int i = 0; i < rounds; i++) {
-        double ns = round_ns(ch, server, body, work);
+        double ns = round_ns(ch, server, body, depth);
         best = ns < best ? ns : best;
     }
     return best;
@@ -96,9 +104,11 @@ int main(int argc, char **argv)
         engine_model_load(plugin, argv[2], NULL, 0, &model, &error) ||
         server_new(ch, model, &server, &error))
         return fprintf(stderr, "%s\n", error.text), 1;
-    double rings = best_ns(ch, server, str_of(argv[3]), false, rounds);
-    double all = best_ns(ch, server, str_of(argv[3]), true, rounds);
-    printf("rings only %.0f ns, whole job %.0f ns a request\n", rings, all);
+    static const uint32_t depths[] = { 1, 16, 64, 256 };
+    for (size_t i = 0; i < COUNT_OF(depths); i++)
+        printf("depth %3u: rings only %.0f ns, whole job %.0f ns a request\n", depths[i],
+               best_ns(ch, NULL, str_of(argv[3]), depths[i], rounds),
+               best_ns(ch, server, str_of(argv[3]), depths[i], rounds));
     server_free(server);
     engine_model_unload(model);
     channel_free(ch);
