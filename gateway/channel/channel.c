@@ -392,6 +392,12 @@ void channel_mark_started(struct channel *ch, uint32_t loop, uint64_t job)
                           memory_order_relaxed);
 }
 
+void channel_unmark_started(struct channel *ch, uint32_t loop, uint64_t job)
+{
+    if (channel_was_started(ch, loop, job))
+        channel_mark_started(ch, loop, (uint32_t)job); /* generation 0 is nobody's */
+}
+
 bool channel_was_started(const struct channel *ch, uint32_t loop, uint64_t job)
 {
     CHECK(loop < ch->loop_count);

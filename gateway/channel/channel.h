@@ -70,6 +70,8 @@ void channel_wake_loop(struct channel *ch, uint32_t loop); /* worker */
 /* ---- started marks: worker writes the job's generation into its slot before inference; the
  * gateway reads them after a death */
 void channel_mark_started(struct channel *ch, uint32_t loop, uint64_t job);
+/* It was only looked at, and waits again. */
+void channel_unmark_started(struct channel *ch, uint32_t loop, uint64_t job);
 bool channel_was_started(const struct channel *ch, uint32_t loop, uint64_t job);
 /* ---- cancelled marks: the gateway writes, the worker reads (wait-free): the client left */
 void channel_mark_cancelled(struct channel *ch, uint32_t loop, uint64_t job);

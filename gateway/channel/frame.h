@@ -41,7 +41,7 @@ struct submit_frame {
         request_id_len; /* the deployment's public name and version for the answer */
     uint16_t flags;     /* 0 */
     uint32_t body_len;
-    uint32_t reserved;
+    uint32_t weight; /* the tenant's share of the worker beside others'; 0: 1 */
 };
 _Static_assert(sizeof(struct submit_frame) == 64, "frame layout");
 
@@ -55,13 +55,13 @@ struct complete_frame {
     uint16_t content;
     int32_t status;
     uint64_t job;
-    uint32_t rows;     /* rows computed: what is billed */
-    uint32_t json_len; /* of a binary body, else UINT32_MAX */
-    uint32_t queue_us; /* in the worker, before inference */
-    uint32_t compute_us;
+    uint32_t rows;                /* rows computed: what is billed */
+    uint32_t json_len;            /* of a binary body, else UINT32_MAX */
+    uint32_t queue_us;            /* in the worker, before inference */
+    uint32_t compute_us;          /* of the whole batch */
     uint16_t param_len, text_len; /* at most 64 and 252 */
     uint32_t body_len;
-    uint64_t reserved;
+    uint32_t batch, batch_rows; /* requests and rows that were computed by the same call */
 };
 _Static_assert(sizeof(struct complete_frame) == 48, "frame layout");
 

@@ -88,6 +88,55 @@ maas_status codec_decode(struct codec *codec, struct codec_context *context, str
     return fail(error, MAAS_E_UNIMPLEMENTED, "surface %u has no codec", context->surface);
 }
 
+/* Elements of a tensor that was decoded: their product fits, they are in memory. */
+static size_t element_count(const maas_tensor *t)
+{
+    size_t count = 1;
+    for (int32_t i = 0; i < t->ndim; i++)
+        count *= (size_t)t->shape[i];
+    return count;
+}
+
+/* One block for all strings of a tensor. */
+static bool keep_strings(struct engine_job *job, maas_tensor *t)
+{
+    size_t count = element_count(t), bytes = 0;
+    maas_str *strings = t->data;
+    for (size_t i = 0; i < count; i++)
+        if (__builtin_add_overflow(bytes, strings[i].len, &bytes))
+            return false;
+    char *to = engine_job_alloc(job, bytes ? bytes : 1, 1);
+    for (size_t i = 0; to && i < count; to += strings[i++].len) {
+        if (strings[i].len)
+            memcpy(to, strings[i].data, strings[i].len);
+        strings[i].data = to;
+    }
+    return to != NULL;
+}
+
+static bool keep_text(struct engine_job *job, struct str *text)
+{
+    char *to = text->len ? engine_job_alloc(job, text->len, 1) : NULL;
+    if (text->len && !to)
+        return false;
+    if (to)
+        memcpy(to, text->data, text->len);
+    text->data = to;
+    return true;
+}
+
+maas_status codec_keep(struct codec_context *context, struct engine_job *job,
+                       const struct engine_request *request, maas_error *error)
+{
+    bool kept = keep_text(job, &context->id);
+    for (uint32_t i = 0; kept && i < context->wanted_count; i++)
+        kept = keep_text(job, &context->wanted[i]);
+    for (uint32_t i = 0; kept && i < request->input_count; i++)
+        if (request->inputs[i].tensor.dtype.code == MAAS_HANDLE)
+            kept = keep_strings(job, &request->inputs[i].tensor);
+    return kept ? MAAS_OK : fail(error, MAAS_E_EXHAUSTED, "no memory to keep the request");
+}
+
 maas_status codec_encode(const struct codec_context *context, const struct engine_job *job,
                          uint32_t rows, struct buf *out, enum content_kind *out_content,
                          uint32_t *out_json_len, maas_error *error)

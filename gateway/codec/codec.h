@@ -38,6 +38,11 @@ void codec_free(struct codec *codec);
 maas_status MUST_USE codec_decode(struct codec *codec, struct codec_context *context,
                                   struct engine_job *job, struct engine_request *request,
                                   struct str *out_param, maas_error *error);
+/* Copies into the job what a decode left in the codec (strings of the tensors and of the context),
+ * so that another body may be decoded while this request is kept. Its parameters are to be parsed
+ * before. MAAS_E_EXHAUSTED past the job's memory. */
+maas_status MUST_USE codec_keep(struct codec_context *context, struct engine_job *job,
+                                const struct engine_request *request, maas_error *error);
 /* Outputs to the answer's body, appended to out. MAAS_E_EXHAUSTED: out's cap is too small. */
 maas_status MUST_USE codec_encode(const struct codec_context *context, const struct engine_job *job,
                                   uint32_t rows, struct buf *out, enum content_kind *out_content,

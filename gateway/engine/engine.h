@@ -79,6 +79,40 @@ maas_status MUST_USE engine_explain(struct engine_model *model, struct engine_jo
 const maas_signature *engine_explain_signature(const struct engine_model *model); /* NULL: none */
 const maas_named *engine_job_outputs(const struct engine_job *job, uint32_t *out_count);
 
+/*
+ * A batch: requests of one model, built in one job. Each is checked and validated alone, then those
+ * that are alike are run by one call, on their rows one behind the other, and each looks at its own
+ * rows of the outputs:
+ *
+ *     engine_check, engine_check … engine_infer_merged, engine_job_next_rows, engine_job_next_rows
+ * …
+ *
+ * A merged call that fails says nothing of its members: each is run again on its own (engine_infer,
+ * in a job that was reset). One thread drives all of it.
+ */
+struct engine_checked {   /* lives until the job is reset */
+    maas_request request; /* as the plugin sees it */
+};
+/* Whether requests of this model may be merged at all; *out_rows_max: rows of a call (0: any).
+ * False where a call takes one row, and where an output has a free extent besides the rows and rows
+ * are not independent: what such a call emits cannot be told apart. */
+bool engine_merges(const struct engine_model *model, uint32_t *out_rows_max);
+/* Steps of engine_infer up to validate; errors and *out_param as there. */
+maas_status MUST_USE engine_check(struct engine_model *model, struct engine_job *job,
+                                  const struct engine_request *request, struct engine_checked *out,
+                                  struct str *out_param, maas_error *error);
+/* Equal parameters (declared, defaulted) and equal extents of all inputs but the rows. */
+bool engine_alike(const struct engine_checked *a, const struct engine_checked *b);
+/* Equal for those that are alike; different, but for chance, for the others. */
+uint64_t engine_likeness(const struct engine_checked *checked);
+/* Runs `count` that are alike. Deadline and cancel are the call's, from `call`, whose other members
+ * are not looked at. MAAS_E_EXHAUSTED: no room in the job for their rows together. */
+maas_status MUST_USE engine_infer_merged(struct engine_model *model, struct engine_job *job,
+                                         const struct engine_checked *checked, uint32_t count,
+                                         const struct engine_request *call, maas_error *error);
+/* engine_job_outputs then shows the next `rows` rows, the first ones at first. */
+void engine_job_next_rows(struct engine_job *job, uint32_t rows);
+
 /* Train or evaluate through "maas.train/1"; progress and metrics go to on_scalar. [control] */
 struct engine_train {
     const char *data_dir, *out_dir; /* out_dir NULL: evaluate `model` */

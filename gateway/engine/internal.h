@@ -64,6 +64,8 @@ bool name_eq(maas_str a, maas_str b);
 /* dtype, dimensions, extents, rows, layout; the error names the port. */
 maas_status MUST_USE tensor_fits(const maas_port *port, const maas_tensor *t, uint32_t rows,
                                  maas_error *error);
+/* Bytes of one row of a tensor that fits. */
+size_t tensor_row_bytes(const maas_tensor *t);
 /* A deep copy (strings too) of a tensor that fits; MAAS_E_EXHAUSTED past the arena. */
 maas_status MUST_USE tensor_copy(struct arena *arena, const maas_named *from, maas_named *to);
 
@@ -75,6 +77,21 @@ maas_status MUST_USE signature_copy(struct arena *arena, const maas_signature *t
 maas_status MUST_USE signature_inputs(const maas_signature *s, const struct engine_request *r,
                                       maas_named *ordered, struct str *out_param,
                                       maas_error *error);
+
+/* ---- model.c */
+/* The request as the plugin sees it: inputs and parameters in the order of the signature, checked.
+ */
+maas_status MUST_USE model_prepare(const struct engine_model *m, struct engine_job *job,
+                                   const struct engine_request *r, maas_request *out,
+                                   struct str *out_param, maas_error *error);
+maas_status MUST_USE model_validate(struct engine_model *m, struct engine_job *job,
+                                    const maas_request *request, maas_error *error);
+/* Waits for its turn, runs, waits for done. */
+maas_status MUST_USE model_infer(struct engine_model *m, struct engine_job *job,
+                                 const maas_request *request, bool validated, maas_error *error);
+/* The job runs for this model, with the deadline and cancel of `r`. */
+void model_bind(const struct engine_model *m, struct engine_job *job,
+                const struct engine_request *r);
 
 /* ---- job.c */
 enum slot_state { SLOT_FREE, SLOT_RUNNING, SLOT_ENDED };
@@ -91,7 +108,9 @@ struct job_slot {
 struct engine_job {
     struct arena *arena;
     struct job_slot slots[JOB_SLOTS];
+    struct job_slot check; /* of requests that are validated only: it is not of the round */
     uint32_t turn;
+    uint32_t rows, shown;            /* of the outputs; how many of them were shown by next_rows */
     const maas_signature *signature; /* outputs must fit it; NULL: a training job */
     uint64_t deadline_ns;
     bool (*cancelled)(void *arg);
@@ -109,6 +128,9 @@ struct engine_job {
 
 /* A new request runs: the slot's request is filled, its counters are clear. */
 struct job_slot *job_begin(struct engine_job *job, const maas_request *request);
+/* A request is validated only, on the job's own slot for that. */
+struct job_slot *job_check_begin(struct engine_job *job, const maas_request *request);
+void job_check_end(const maas_host *host, struct job_slot *slot);
 /* infer returned: on success waits for done, then gives the outcome. */
 maas_status MUST_USE job_finish(const maas_host *host, struct job_slot *slot, maas_status returned,
                                 maas_error *error);

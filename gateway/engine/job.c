@@ -25,6 +25,7 @@ maas_status engine_job_new(size_t arena_max, struct engine_job **out, maas_error
     }
     for (size_t i = 0; i < JOB_SLOTS; i++)
         job->slots[i].job = job;
+    job->check.job = job;
     pthread_mutex_init(&job->lock, NULL);
     pthread_cond_init(&job->ended, NULL);
     *out = job;
@@ -59,6 +60,18 @@ const maas_named *engine_job_outputs(const struct engine_job *job, uint32_t *out
     return job->outputs;
 }
 
+void engine_job_next_rows(struct engine_job *job, uint32_t rows)
+{
+    CHECK(job->signature && rows <= job->rows - job->shown);
+    for (uint32_t i = 0; i < job->signature->output_count; i++) {
+        maas_tensor *t = &job->outputs[i].tensor; /* data and shape are copies of ours */
+        if (job->shown)
+            t->data = (char *)t->data + (size_t)t->shape[0] * tensor_row_bytes(t);
+        t->shape[0] = rows;
+    }
+    job->shown += rows;
+}
+
 /* ---- states */
 
 static void slot_move(struct job_slot *slot, enum slot_state from, enum slot_state to)
@@ -80,12 +93,35 @@ struct job_slot *job_begin(struct engine_job *job, const maas_request *request)
     if (slot_state(slot) == SLOT_ENDED)
         slot_move(slot, SLOT_ENDED, SLOT_FREE);
     slot->request = *request;
+    job->rows = request->rows;
+    job->shown = 0;
     job->emitted = 0;
     job->status = MAAS_OK;
     job->error.text[0] = '\0';
     slot_move(slot, SLOT_FREE, SLOT_RUNNING);
     pthread_mutex_unlock(&job->lock);
     return slot;
+}
+
+struct job_slot *job_check_begin(struct engine_job *job, const maas_request *request)
+{
+    struct job_slot *slot = &job->check;
+    slot->request = *request; /* nobody else holds this slot but while validate runs */
+    if (slot_state(slot) == SLOT_ENDED)
+        slot_move(slot, SLOT_ENDED, SLOT_FREE);
+    slot_move(slot, SLOT_FREE, SLOT_RUNNING);
+    return slot;
+}
+
+void job_check_end(const maas_host *host, struct job_slot *slot)
+{
+    pthread_mutex_lock(&slot->job->lock);
+    bool running = slot_state(slot) == SLOT_RUNNING;
+    if (running)
+        slot_move(slot, SLOT_RUNNING, SLOT_ENDED);
+    pthread_mutex_unlock(&slot->job->lock);
+    if (!running)
+        host_complain(host, "called done while it validated");
 }
 
 maas_status status_of_plugin(maas_status status)

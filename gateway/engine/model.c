@@ -154,16 +154,54 @@ static void leave(struct engine_model *m)
 typedef maas_status call_fn(maas_model *model, const maas_request *request, maas_error *error);
 
 static maas_status run(struct engine_model *m, struct engine_job *job, const maas_request *request,
-                       call_fn *call, maas_error *error)
+                       call_fn *call, bool validated, maas_error *error)
 {
     const maas_plugin *t = &m->plugin->table;
     struct job_slot *slot = job_begin(job, request);
     current_job = job;
-    maas_status status = t->validate(m->model, &slot->request, error);
+    maas_status status = validated ? MAAS_OK : t->validate(m->model, &slot->request, error);
     if (!status)
         status = call(m->model, &slot->request, error);
     current_job = NULL;
     return job_finish(&m->host.table, slot, status, error);
+}
+
+maas_status model_infer(struct engine_model *m, struct engine_job *job, const maas_request *request,
+                        bool validated, maas_error *error)
+{
+    enter(m);
+    maas_status status = run(m, job, request, m->plugin->table.infer, validated, error);
+    leave(m);
+    return status;
+}
+
+maas_status model_validate(struct engine_model *m, struct engine_job *job,
+                           const maas_request *request, maas_error *error)
+{
+    enter(m);
+    struct job_slot *slot = job_check_begin(job, request);
+    current_job = job;
+    maas_status status = m->plugin->table.validate(m->model, &slot->request, error);
+    current_job = NULL;
+    job_check_end(&m->host.table, slot);
+    leave(m);
+    if (status && error) /* the plugin wrote it */
+        error->text[sizeof(error->text) - 1] = '\0';
+    return status ? status_of_plugin(status) : MAAS_OK;
+}
+
+static void bind(struct engine_job *job, const maas_signature *s, const struct engine_request *r)
+{
+    job->signature = s;
+    job->deadline_ns = r->deadline_ns;
+    job->cancelled = r->cancelled;
+    job->cancelled_arg = r->cancelled_arg;
+}
+
+void model_bind(const struct engine_model *m, struct engine_job *job,
+                const struct engine_request *r)
+{
+    bind(job, &m->signature, r);
 }
 
 /* The request as the plugin sees it: inputs and parameters in the order of the signature. */
@@ -190,6 +228,13 @@ static maas_status prepare(const maas_signature *s, struct engine_job *job,
     return status;
 }
 
+maas_status model_prepare(const struct engine_model *m, struct engine_job *job,
+                          const struct engine_request *r, maas_request *out, struct str *out_param,
+                          maas_error *error)
+{
+    return prepare(&m->signature, job, r, out, out_param, error);
+}
+
 /* s: of what is asked; its outputs must come. */
 static maas_status serve(struct engine_model *m, const maas_signature *s, call_fn *call,
                          struct engine_job *job, const struct engine_request *r,
@@ -200,12 +245,9 @@ static maas_status serve(struct engine_model *m, const maas_signature *s, call_f
     maas_status status = prepare(s, job, r, &request, out_param, error);
     if (status)
         return status;
-    job->signature = s;
-    job->deadline_ns = r->deadline_ns;
-    job->cancelled = r->cancelled;
-    job->cancelled_arg = r->cancelled_arg;
+    bind(job, s, r);
     enter(m);
-    status = run(m, job, &request, call, error);
+    status = run(m, job, &request, call, false, error);
     leave(m);
     return status;
 }

@@ -91,6 +91,14 @@ maas_status tensor_fits(const maas_port *port, const maas_tensor *t, uint32_t ro
     return layout_fits(port, t, error);
 }
 
+size_t tensor_row_bytes(const maas_tensor *t)
+{
+    size_t bytes = dtype_bytes(t->dtype);
+    for (int32_t i = 1; i < t->ndim; i++)
+        CHECK(!__builtin_mul_overflow(bytes, (size_t)t->shape[i], &bytes));
+    return bytes;
+}
+
 maas_status tensor_copy(struct arena *arena, const maas_named *from, maas_named *to)
 {
     const maas_tensor *t = &from->tensor;

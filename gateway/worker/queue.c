@@ -1,6 +1,6 @@
 /*
- * queue.c: the rings are drained eagerly into one list, so that a long inference on one request
- * does not keep the others in memory that the gateway needs for new ones.
+ * queue.c: the rings are drained eagerly, so that a long inference on one request does not keep the
+ * others in memory that the gateway needs for new ones, and so that fair.c sees who waits.
  *
  * Memory of small jobs is kept in lists by power of two and reused; large bodies go back to malloc
  * (whose thresholds main raises, so that they are not mapped anew each time).
@@ -20,26 +20,29 @@
 
 struct queue {
     struct channel *channel;
-    struct job *first, **last;
+    struct fair *fair;
+    struct queue_refusal refusal;
     struct job *spare[CLASSES];
-    size_t bytes, bytes_max;
 };
 
-struct queue *queue_new(struct channel *channel, size_t bytes_max)
+struct queue *queue_new(struct channel *channel, const struct fair_limits *limits,
+                        struct queue_refusal refusal)
 {
     struct queue *q = calloc(1, sizeof(*q));
     if (!q)
         return NULL;
-    q->channel = channel;
-    q->bytes_max = bytes_max;
-    q->last = &q->first;
+    *q = (struct queue){ .channel = channel, .fair = fair_new(limits), .refusal = refusal };
+    if (!q->fair) {
+        free(q);
+        return NULL;
+    }
     return q;
 }
 
 static void free_list(struct job *job)
 {
     while (job) {
-        struct job *next = job->next;
+        struct job *next = job->spare;
         free(job);
         job = next;
     }
@@ -49,9 +52,12 @@ void queue_free(struct queue *q)
 {
     if (!q)
         return;
-    free_list(q->first);
+    struct fair_item *item;
+    while ((item = fair_pop(q->fair)) != NULL)
+        free(item);
     for (unsigned i = 0; i < CLASSES; i++)
         free_list(q->spare[i]);
+    fair_free(q->fair);
     free(q);
 }
 
@@ -64,29 +70,35 @@ static unsigned class_of(size_t bytes)
     return class;
 }
 
+/* What a job of so many bytes is given. */
+static size_t size_of(size_t bytes)
+{
+    unsigned class = class_of(bytes);
+    return class < CLASSES ? (size_t)1 << (CLASS_LEAST + class) : bytes;
+}
+
 static struct job *job_take(struct queue *q, size_t bytes)
 {
     unsigned class = class_of(bytes);
     if (class < CLASSES && q->spare[class]) {
         struct job *job = q->spare[class];
-        q->spare[class] = job->next;
+        q->spare[class] = job->spare;
         return job;
     }
-    size_t size = class < CLASSES ? (size_t)1 << (CLASS_LEAST + class) : bytes;
-    struct job *job = malloc(sizeof(*job) + size);
+    struct job *job = malloc(sizeof(*job) + size_of(bytes));
     if (job)
-        job->size = size;
+        job->size = size_of(bytes);
     return job;
 }
 
-void queue_recycle(struct queue *q, struct job *job)
+static void recycle(struct queue *q, struct job *job)
 {
     unsigned class = class_of(job->size);
     if (class == CLASSES) {
         free(job);
         return;
     }
-    job->next = q->spare[class];
+    job->spare = q->spare[class];
     q->spare[class] = job;
 }
 
@@ -97,13 +109,12 @@ static struct str cut(const unsigned char **at, size_t len)
     return s;
 }
 
-/* The copy of a frame to a job; false: its lengths do not add up. */
+/* What stands behind the frame, `len` bytes, cut; false: its lengths do not add up. */
 static bool job_fill(struct job *job, size_t len)
 {
     const struct submit_frame *f = &job->frame;
-    size_t rest = len - sizeof(*f);
     if (f->kind != SUBMIT_INFER ||
-        rest != (size_t)f->name_len + f->version_len + f->request_id_len + f->body_len)
+        len != (size_t)f->name_len + f->version_len + f->request_id_len + f->body_len)
         return false;
     const unsigned char *at = job->bytes;
     job->name = cut(&at, f->name_len);
@@ -113,38 +124,53 @@ static bool job_fill(struct job *job, size_t len)
     return true;
 }
 
-static void append(struct queue *q, struct job *job)
+/* A frame that is no cancel and has room. */
+static void take(struct queue *q, uint32_t loop, const struct submit_frame *frame,
+                 const unsigned char *behind, size_t len, uint64_t now_ns)
 {
-    job->next = NULL;
-    *q->last = job;
-    q->last = &job->next;
-    q->bytes += job->size;
+    struct job *job = job_take(q, len);
+    CHECK(job != NULL); /* the plugin has eaten all memory: a new worker serves better */
+    job->item = (struct fair_item){ .bytes = job->size, .deadline_ns = frame->deadline_ns };
+    job->frame = *frame;
+    job->loop = loop;
+    job->arrived_ns = now_ns;
+    job->likeness = 0;
+    job->rows = 0;
+    memcpy(job->bytes, behind, len);
+    if (job_fill(job, len)) {
+        CHECK(fair_push(q->fair, &frame->tenant, frame->weight, &job->item) == FAIR_TAKEN);
+        return;
+    }
+    LOG(LOG_ERROR, "worker.frame", F_STR("reason", "lengths do not add up"), F_UINT("bytes", len));
+    recycle(q, job);
 }
 
-static void take(struct queue *q, uint32_t loop, const void *data, size_t len, uint64_t now_ns)
+/* False: there is no room, it stays in its ring. */
+static bool take_record(struct queue *q, uint32_t loop, const void *data, size_t len,
+                        uint64_t now_ns)
 {
     struct submit_frame frame;
     if (len < sizeof(frame)) {
         LOG(LOG_ERROR, "worker.frame", F_STR("reason", "too short"), F_UINT("bytes", len));
-        return;
+        return true;
     }
     memcpy(&frame, data, sizeof(frame));
     if (frame.kind == SUBMIT_CANCEL) { /* the mark is what jobs look at */
         channel_mark_cancelled(q->channel, loop, frame.job);
-        return;
+        return true;
     }
-    struct job *job = job_take(q, len - sizeof(frame));
-    CHECK(job != NULL); /* the plugin has eaten all memory: a new worker serves better */
-    job->frame = frame;
-    job->loop = loop;
-    job->arrived_ns = now_ns;
-    memcpy(job->bytes, (const unsigned char *)data + sizeof(frame), len - sizeof(frame));
-    if (job_fill(job, len)) {
-        append(q, job);
-        return;
+    len -= sizeof(frame);
+    switch (fair_room(q->fair, &frame.tenant, size_of(len))) {
+    case FAIR_TAKEN:
+        take(q, loop, &frame, (const unsigned char *)data + sizeof(frame), len, now_ns);
+        return true;
+    case FAIR_REFUSED:
+        q->refusal.refuse(q->refusal.arg, loop, frame.job);
+        return true;
+    case FAIR_FULL:
+        break;
     }
-    LOG(LOG_ERROR, "worker.frame", F_STR("reason", "lengths do not add up"), F_UINT("bytes", len));
-    queue_recycle(q, job);
+    return false;
 }
 
 bool queue_drain(struct queue *q, uint64_t now_ns)
@@ -153,9 +179,8 @@ bool queue_drain(struct queue *q, uint64_t now_ns)
     for (uint32_t loop = 0; loop < channel_loops(q->channel); loop++) {
         const void *data;
         size_t len;
-        while (q->bytes < q->bytes_max &&
-               (data = channel_peek_submit(q->channel, loop, &len)) != NULL) {
-            take(q, loop, data, len, now_ns);
+        while ((data = channel_peek_submit(q->channel, loop, &len)) != NULL &&
+               take_record(q, loop, data, len, now_ns)) {
             channel_consume_submit(q->channel, loop);
             any = true;
         }
@@ -163,19 +188,44 @@ bool queue_drain(struct queue *q, uint64_t now_ns)
     return any;
 }
 
-struct job *queue_pop(struct queue *q)
-{
-    struct job *job = q->first;
-    if (!job)
-        return NULL;
-    q->first = job->next;
-    if (!q->first)
-        q->last = &q->first;
-    q->bytes -= job->size;
-    return job;
-}
-
 bool queue_is_empty(const struct queue *q)
 {
-    return !q->first;
+    return fair_is_empty(q->fair);
+}
+
+/* The item is the job's first member. */
+static struct job *job_of(struct fair_item *item)
+{
+    return (struct job *)(void *)item;
+}
+
+struct job *queue_pop(struct queue *q)
+{
+    return job_of(fair_pop(q->fair));
+}
+
+struct job *queue_pop_beside(struct queue *q, const struct job *job)
+{
+    return job_of(fair_pop_beside(q->fair, &job->item));
+}
+
+void queue_put_back(struct queue *q, struct job *job)
+{
+    fair_put_back(q->fair, &job->item);
+}
+
+void queue_end(struct queue *q, struct job *job, uint64_t cost_ns)
+{
+    fair_settle(q->fair, &job->item, cost_ns);
+    recycle(q, job);
+}
+
+enum fair_due queue_due(struct queue *q, const struct job *job, uint64_t now_ns)
+{
+    return fair_due(q->fair, &job->item, now_ns);
+}
+
+void queue_ran(struct queue *q, uint64_t ns, bool merged)
+{
+    fair_ran(q->fair, ns, merged);
 }

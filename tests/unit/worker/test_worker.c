@@ -133,9 +133,11 @@ static int stop(void **state)
 
 /* ---- the gateway's part */
 
-static bool send_frame(uint32_t loop, uint64_t job, const char *body, uint64_t deadline_ns)
+static bool send_of(uint8_t tenant, uint32_t loop, uint64_t job, const char *body,
+                    uint64_t deadline_ns)
 {
     struct submit_frame frame = { .kind = SUBMIT_INFER,
+                                  .tenant = { { tenant } },
                                   .surface = SURFACE_REGRESSION,
                                   .job = job,
                                   .deadline_ns = deadline_ns,
@@ -149,6 +151,11 @@ static bool send_frame(uint32_t loop, uint64_t job, const char *body, uint64_t d
         { &frame, sizeof(frame) }, { "probe", 5 }, { "1", 1 }, { "r-1", 3 }, { body, strlen(body) }
     };
     return channel_submit(worker.channel, loop, parts, 5);
+}
+
+static bool send_frame(uint32_t loop, uint64_t job, const char *body, uint64_t deadline_ns)
+{
+    return send_of(1, loop, job, body, deadline_ns);
 }
 
 static void submit(uint32_t loop, uint64_t job, const char *body)
@@ -328,14 +335,15 @@ static void an_answer_too_large_for_the_ring_is_refused(void **state)
     assert_non_null(strstr(a.text, "larger than"));
 }
 
-/* The job that killed it is marked as started, the one behind it is not. */
+/* Three tenants' jobs (the probe does not declare independent rows: they never merge). The one that
+ * killed it is marked as started, the one behind it is not. */
 static void dies(int deed, int signal_number)
 {
     char body[64];
     snprintf(body, sizeof(body), "{\"features\":[%d,0]}", deed);
-    assert_true(send_frame(0, job_id(20, 1), "{\"features\":[1,2]}", 0));
-    assert_true(send_frame(0, job_id(21, 1), body, 0));
-    assert_true(send_frame(0, job_id(22, 1), "{\"features\":[1,2]}", 0));
+    assert_true(send_of(1, 0, job_id(20, 1), "{\"features\":[1,2]}", 0));
+    assert_true(send_of(2, 0, job_id(21, 1), body, 0));
+    assert_true(send_of(3, 0, job_id(22, 1), "{\"features\":[1,2]}", 0));
     channel_wake_worker(worker.channel);
     int status = worker_wait();
     if (signal_number)
@@ -345,6 +353,21 @@ static void dies(int deed, int signal_number)
     assert_true(channel_was_started(worker.channel, 0, job_id(20, 1)));
     assert_true(channel_was_started(worker.channel, 0, job_id(21, 1)));
     assert_false(channel_was_started(worker.channel, 0, job_id(22, 1)));
+}
+
+/* Members of a batch share its fate, and the marks say so. */
+static void a_crash_takes_its_whole_batch(void **state)
+{
+    (void)state;
+    assert_true(send_frame(0, job_id(20, 1), "{\"features\":[1,2]}", 0));
+    assert_true(send_frame(0, job_id(21, 1), "{\"features\":[666,2]}", 0)); /* PROBE_ABORT */
+    assert_true(send_frame(0, job_id(22, 1), "{\"features\":[1,2]}", 0));
+    assert_true(send_of(2, 0, job_id(23, 1), "{\"features\":[1,2]}", 0));
+    channel_wake_worker(worker.channel);
+    (void)worker_wait();
+    for (uint32_t slot = 20; slot < 23; slot++)
+        assert_true(channel_was_started(worker.channel, 0, job_id(slot, 1)));
+    assert_false(channel_was_started(worker.channel, 0, job_id(23, 1)));
 }
 
 static void abort_in_a_plugin_ends_the_worker_and_marks_tell_the_job(void **state)
@@ -443,6 +466,7 @@ int main(void)
         CASE(frames_that_are_none_are_dropped),
         CASE(answers_wait_in_order_for_a_full_ring),
         CASE(an_answer_too_large_for_the_ring_is_refused),
+        CASE(a_crash_takes_its_whole_batch),
         CASE(abort_in_a_plugin_ends_the_worker_and_marks_tell_the_job),
         CASE(a_null_pointer_ends_the_worker),
         CASE(exit_in_a_plugin_ends_the_worker),
