@@ -235,7 +235,7 @@ static void forget(struct fair *f, uint32_t number)
     f->last = NONE;
 }
 
-/* A slot for a tenant that has none; there is one (fair_room has looked). */
+/* A slot for a tenant that has none; there is one (room has looked). */
 static uint32_t meet(struct fair *f, const struct uuid *id)
 {
     if (f->free == NONE)
@@ -249,9 +249,9 @@ static uint32_t meet(struct fair *f, const struct uuid *id)
     return number;
 }
 
-enum fair_verdict fair_room(struct fair *f, const struct uuid *id, size_t bytes)
+/* number: the tenant's, or NONE */
+static enum fair_verdict room(const struct fair *f, uint32_t number, size_t bytes)
 {
-    uint32_t number = f->last = find(f, id);
     const struct tenant *t = number == NONE ? NULL : &f->tenants[number];
     if (t && t->frames && /* its only one may be as large as a body may be */
         (t->frames >= f->limits.frames || t->bytes >= f->limits.bytes ||
@@ -283,10 +283,12 @@ static void activate(struct fair *f, uint32_t number)
 enum fair_verdict fair_push(struct fair *f, const struct uuid *id, uint32_t weight,
                             struct fair_item *item)
 {
-    enum fair_verdict verdict = fair_room(f, id, item->bytes);
+    uint32_t number = find(f, id);
+    enum fair_verdict verdict = room(f, number, item->bytes);
     if (verdict != FAIR_TAKEN)
         return verdict;
-    uint32_t number = f->last != NONE ? f->last : meet(f, id);
+    if (number == NONE)
+        number = meet(f, id);
     struct tenant *t = &f->tenants[number];
     f->last = number;
     item->next = NULL;
@@ -306,10 +308,15 @@ enum fair_verdict fair_push(struct fair *f, const struct uuid *id, uint32_t weig
 
 /* ---- service */
 
+static uint64_t in_tags(const struct tenant *t, uint64_t ns)
+{
+    return t->weight == 1 ? ns * SCALE : ns * SCALE / t->weight;
+}
+
 static void charge(struct fair *f, uint32_t number, struct fair_item *item, uint64_t cost_ns)
 {
     struct tenant *t = &f->tenants[number];
-    t->tag += cost_ns * SCALE / t->weight - item->charged_ns * SCALE / t->weight;
+    t->tag += in_tags(t, cost_ns) - in_tags(t, item->charged_ns);
     item->charged_ns = cost_ns;
 }
 

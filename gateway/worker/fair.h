@@ -44,8 +44,7 @@ struct fair;
 struct fair *fair_new(const struct fair_limits *limits); /* NULL: no memory */
 void fair_free(struct fair *fair);                       /* not the items */
 
-/* What push would say, without keeping anything. weight: its share beside the others'; 0 is 1. */
-enum fair_verdict fair_room(struct fair *fair, const struct uuid *tenant, size_t bytes);
+/* weight: its share beside the others'; 0 is 1. Only FAIR_TAKEN keeps anything. */
 enum fair_verdict fair_push(struct fair *fair, const struct uuid *tenant, uint32_t weight,
                             struct fair_item *item);
 

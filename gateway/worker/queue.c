@@ -70,13 +70,6 @@ static unsigned class_of(size_t bytes)
     return class;
 }
 
-/* What a job of so many bytes is given. */
-static size_t size_of(size_t bytes)
-{
-    unsigned class = class_of(bytes);
-    return class < CLASSES ? (size_t)1 << (CLASS_LEAST + class) : bytes;
-}
-
 static struct job *job_take(struct queue *q, size_t bytes)
 {
     unsigned class = class_of(bytes);
@@ -85,9 +78,10 @@ static struct job *job_take(struct queue *q, size_t bytes)
         q->spare[class] = job->spare;
         return job;
     }
-    struct job *job = malloc(sizeof(*job) + size_of(bytes));
+    size_t size = class < CLASSES ? (size_t)1 << (CLASS_LEAST + class) : bytes;
+    struct job *job = malloc(sizeof(*job) + size);
     if (job)
-        job->size = size_of(bytes);
+        job->size = size;
     return job;
 }
 
@@ -109,43 +103,49 @@ static struct str cut(const unsigned char **at, size_t len)
     return s;
 }
 
-/* What stands behind the frame, `len` bytes, cut; false: its lengths do not add up. */
-static bool job_fill(struct job *job, size_t len)
+/* A request, with `len` bytes behind it. */
+static bool adds_up(const struct submit_frame *f, size_t len)
+{
+    return f->kind == SUBMIT_INFER &&
+           len == (size_t)f->name_len + f->version_len + f->request_id_len + f->body_len;
+}
+
+static void job_fill(struct job *job, uint32_t loop, const void *behind, size_t len,
+                     uint64_t now_ns)
 {
     const struct submit_frame *f = &job->frame;
-    if (f->kind != SUBMIT_INFER ||
-        len != (size_t)f->name_len + f->version_len + f->request_id_len + f->body_len)
-        return false;
     const unsigned char *at = job->bytes;
+    memcpy(job->bytes, behind, len);
+    job->loop = loop;
+    job->arrived_ns = now_ns;
+    job->likeness = 0;
+    job->rows = 0;
     job->name = cut(&at, f->name_len);
     job->version = cut(&at, f->version_len);
     job->request_id = cut(&at, f->request_id_len);
     job->body = cut(&at, f->body_len);
-    return true;
 }
 
-/* A frame that is no cancel and has room. */
-static void take(struct queue *q, uint32_t loop, const struct submit_frame *frame,
-                 const unsigned char *behind, size_t len, uint64_t now_ns)
+/* False: there is no room, it stays in its ring. What is refused is not copied. */
+static bool take(struct queue *q, uint32_t loop, const struct submit_frame *frame,
+                 const void *behind, size_t len, uint64_t now_ns)
 {
     struct job *job = job_take(q, len);
     CHECK(job != NULL); /* the plugin has eaten all memory: a new worker serves better */
     job->item = (struct fair_item){ .bytes = job->size, .deadline_ns = frame->deadline_ns };
     job->frame = *frame;
-    job->loop = loop;
-    job->arrived_ns = now_ns;
-    job->likeness = 0;
-    job->rows = 0;
-    memcpy(job->bytes, behind, len);
-    if (job_fill(job, len)) {
-        CHECK(fair_push(q->fair, &frame->tenant, frame->weight, &job->item) == FAIR_TAKEN);
-        return;
+    enum fair_verdict verdict = fair_push(q->fair, &frame->tenant, frame->weight, &job->item);
+    if (verdict == FAIR_TAKEN) {
+        job_fill(job, loop, behind, len, now_ns);
+        return true;
     }
-    LOG(LOG_ERROR, "worker.frame", F_STR("reason", "lengths do not add up"), F_UINT("bytes", len));
     recycle(q, job);
+    if (verdict == FAIR_REFUSED)
+        q->refusal.refuse(q->refusal.arg, loop, frame->job);
+    return verdict == FAIR_REFUSED;
 }
 
-/* False: there is no room, it stays in its ring. */
+/* False: it stays in its ring. */
 static bool take_record(struct queue *q, uint32_t loop, const void *data, size_t len,
                         uint64_t now_ns)
 {
@@ -155,22 +155,15 @@ static bool take_record(struct queue *q, uint32_t loop, const void *data, size_t
         return true;
     }
     memcpy(&frame, data, sizeof(frame));
+    len -= sizeof(frame);
     if (frame.kind == SUBMIT_CANCEL) { /* the mark is what jobs look at */
         channel_mark_cancelled(q->channel, loop, frame.job);
         return true;
     }
-    len -= sizeof(frame);
-    switch (fair_room(q->fair, &frame.tenant, size_of(len))) {
-    case FAIR_TAKEN:
-        take(q, loop, &frame, (const unsigned char *)data + sizeof(frame), len, now_ns);
-        return true;
-    case FAIR_REFUSED:
-        q->refusal.refuse(q->refusal.arg, loop, frame.job);
-        return true;
-    case FAIR_FULL:
-        break;
-    }
-    return false;
+    if (adds_up(&frame, len))
+        return take(q, loop, &frame, (const unsigned char *)data + sizeof(frame), len, now_ns);
+    LOG(LOG_ERROR, "worker.frame", F_STR("reason", "lengths do not add up"), F_UINT("bytes", len));
+    return true;
 }
 
 bool queue_drain(struct queue *q, uint64_t now_ns)
