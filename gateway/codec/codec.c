@@ -208,10 +208,17 @@ static struct member *member_find(struct member *members, size_t count, struct s
     return NULL;
 }
 
+static maas_status wrong_member(const struct decode *d, const char *at, struct str key, bool twice)
+{
+    struct field_name name = field_name("%s%s%.*s", at, at[0] ? "." : "", shown(key), key.data);
+    if (twice)
+        return reject(d, name.text, "'%s' is there twice", name.text);
+    return reject(d, name.text, "unknown member '%s'", name.text);
+}
+
 maas_status read_members(const struct decode *d, struct json_value object, const char *at,
                          struct member *members, size_t count, bool tolerant)
 {
-    const char *dot = at[0] ? "." : "";
     struct json_iter iter = json_children(object);
     struct json_value value;
     struct str key;
@@ -219,11 +226,8 @@ maas_status read_members(const struct decode *d, struct json_value object, const
         struct member *m = member_find(members, count, key);
         if (!m && tolerant)
             continue;
-        struct field_name name = field_name("%s%s%.*s", at, dot, shown(key), key.data);
-        if (!m)
-            return reject(d, name.text, "unknown member '%s'", name.text);
-        if (m->there)
-            return reject(d, name.text, "'%s' is there twice", name.text);
+        if (!m || m->there)
+            return wrong_member(d, at, key, m != NULL);
         m->there = true;
         m->value = value;
     }
