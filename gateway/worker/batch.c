@@ -12,6 +12,10 @@
  * The time of the failed call is charged to those that fail on their own as well; if none does, the
  * plugin cannot run merged calls, and for a while it gets none.
  *
+ * Nobody joins whom the call would be too long for, or who would make it too long for a member, by
+ * what a row took of late: a call that outlasts a member's deadline looks like a hang to the
+ * gateway, which ends the worker.
+ *
  * Bounds: members, rows, bodies' bytes, requests looked at; all memory is that of one job.
  */
 #include <stdlib.h>
@@ -40,10 +44,11 @@ struct batch {
     bool merges, shared; /* shared: by tenants */
     uint32_t rows_max;
     uint32_t pause, distrust; /* requests to run alone, and how many the next time */
+    uint64_t row_ns;          /* what a row takes on average */
     /* the batch under way */
     uint32_t count, rows, aside_count, looks;
     size_t bytes;
-    uint64_t started_ns;
+    uint64_t started_ns, earliest_ns; /* earliest: deadline of a member; UINT64_MAX: none */
     struct member members[MEMBERS_MAX];
     struct engine_checked checked[MEMBERS_MAX]; /* of the members */
     struct job *aside[ASIDE_MAX];
@@ -72,6 +77,12 @@ bool batch_possible(struct batch *b)
     else
         return b->merges;
     return false;
+}
+
+void batch_learn(struct batch *b, uint64_t ns, uint32_t rows)
+{
+    uint64_t row_ns = ns / (rows ? rows : 1);
+    b->row_ns = b->row_ns ? b->row_ns - b->row_ns / 8 + row_ns / 8 : row_ns;
 }
 
 /* ---- joining */
@@ -111,10 +122,36 @@ static enum admission refuse(struct runner *r, struct member *m, const struct ou
     return ANSWERED;
 }
 
-static bool fits(const struct batch *b, const struct engine_checked *checked)
+static uint64_t deadline_of(const struct job *job)
 {
-    return b->count == 0 || (checked->request.rows <= b->rows_max - b->rows &&
+    return job->frame.deadline_ns ? job->frame.deadline_ns : UINT64_MAX;
+}
+
+/* Would a call with `rows` more end in time for all? */
+static bool has_time(const struct batch *b, const struct job *job, uint32_t rows, uint64_t now_ns)
+{
+    uint64_t deadline_ns = deadline_of(job);
+    if (deadline_ns > b->earliest_ns)
+        deadline_ns = b->earliest_ns;
+    if (deadline_ns == UINT64_MAX)
+        return true;
+    return deadline_ns > now_ns && b->row_ns <= (deadline_ns - now_ns) / ((uint64_t)b->rows + rows);
+}
+
+static bool fits(const struct batch *b, const struct engine_checked *checked, const struct job *job,
+                 uint64_t now_ns)
+{
+    uint32_t rows = checked->request.rows;
+    return b->count == 0 || (rows <= b->rows_max - b->rows && has_time(b, job, rows, now_ns) &&
                              engine_alike(&b->checked[0], checked));
+}
+
+static void join(struct batch *b, const struct job *job)
+{
+    b->rows += job->rows;
+    b->count++;
+    if (deadline_of(job) < b->earliest_ns)
+        b->earliest_ns = deadline_of(job);
 }
 
 static enum admission admit(struct runner *r, struct job *job)
@@ -138,20 +175,19 @@ static enum admission admit(struct runner *r, struct job *job)
     if (o.status != MAAS_OK)
         return refuse(r, m, &o);
     job->rows = checked->request.rows;
-    if (!fits(b, checked)) {
+    if (!fits(b, checked, job, r->now_ns)) {
         job->likeness = engine_likeness(checked);
         return not_now(r, job);
     }
-    b->rows += job->rows;
-    b->count++;
+    join(b, job);
     return JOINED;
 }
 
 /* What is known of it without decoding. */
-static bool may_join(const struct batch *b, const struct job *job)
+static bool may_join(const struct batch *b, const struct job *job, uint64_t now_ns)
 {
     if (b->bytes > BODIES_MAX || job->body.len > BODIES_MAX - b->bytes ||
-        job->rows > b->rows_max - b->rows)
+        job->rows > b->rows_max - b->rows || !has_time(b, job, job->rows ? job->rows : 1, now_ns))
         return false;
     return !job->likeness || job->likeness == engine_likeness(&b->checked[0]);
 }
@@ -171,7 +207,7 @@ static void fill(struct runner *r)
     struct batch *b = r->batch;
     struct job *job;
     while ((job = next_candidate(r)) != NULL)
-        if (!may_join(b, job) || admit(r, job) == ASIDE)
+        if (!may_join(b, job, r->now_ns) || admit(r, job) == ASIDE)
             b->aside[b->aside_count++] = job;
     while (b->aside_count)
         queue_put_back(r->queue, b->aside[--b->aside_count]);
@@ -303,10 +339,14 @@ static void run(struct runner *r)
         run_status(engine_infer_merged(r->model, r->job, b->checked, b->count, &call, &o.error));
     o.computed_ns = r->now_ns = clock_mono_ns();
     r->counts.calls++;
+    if (b->count > 1 && b->rows > r->counts.rows_most)
+        r->counts.rows_most = b->rows;
     if (o.status != MAAS_OK && b->count > 1) {
         split(r, r->now_ns - began_ns);
         return;
     }
+    if (o.status == MAAS_OK)
+        batch_learn(b, r->now_ns - began_ns, b->rows);
     if (b->count > 1) {
         b->distrust = 0;
         count_call(r);
@@ -320,6 +360,7 @@ void batch_run(struct runner *r, struct job *leader)
     b->count = b->rows = b->aside_count = b->looks = 0;
     b->bytes = 0;
     b->started_ns = r->now_ns;
+    b->earliest_ns = UINT64_MAX;
     engine_job_reset(r->job);
     if (admit(r, leader) != JOINED)
         return;

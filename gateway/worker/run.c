@@ -164,8 +164,10 @@ maas_status run_alone(struct runner *r, const struct job *job, uint64_t *out_cos
         r->counts.calls++;
     }
     *out_cost_ns = o.computed_ns - o.started_ns;
-    if (o.status == MAAS_OK)
+    if (o.status == MAAS_OK) {
         queue_ran(r->queue, *out_cost_ns, false);
+        batch_learn(r->batch, *out_cost_ns, o.rows);
+    }
     run_answer(r, job, &o);
     return o.status;
 }

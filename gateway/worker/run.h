@@ -65,6 +65,8 @@ maas_status run_status(maas_status status);
 struct batch *batch_new(const struct engine_model *model); /* NULL: no memory */
 void batch_free(struct batch *batch);
 bool batch_possible(struct batch *batch); /* counts what runs alone while batches pause */
+/* A call of so many rows took so long. */
+void batch_learn(struct batch *batch, uint64_t ns, uint32_t rows);
 /* The job and whatever waits, is like it and has room beside it. All of them are ended. */
 void batch_run(struct runner *r, struct job *leader);
 

@@ -23,6 +23,7 @@ struct server_counts {
     uint64_t merged_calls; /* of these, for more than one request */
     uint64_t merged;       /* requests that were answered from such a call */
     uint64_t tenants;      /* merged calls for more than one tenant */
+    uint64_t rows_most;    /* of a call for several requests, ended well or not */
     uint64_t split;        /* merged calls that failed: their members ran one by one */
     uint64_t refused;      /* over a tenant's cap */
     uint64_t late;         /* past their deadline, or sure to be */

@@ -170,6 +170,8 @@ static maas_status infer(maas_model *m, const maas_request *r, maas_error *error
         usleep(100);
     if (holds(r, MERGER_UNTIL_CANCELLED))
         return maas_fail(error, MAAS_E_CANCELLED, "saw that it was cancelled");
+    if (holds(r, MERGER_SLOW))
+        usleep(20000 * r->rows);
     if (holds(r, MERGER_THREAD))
         return by_thread(m, r, error);
     answer(m, r);

@@ -11,7 +11,8 @@ enum {
     MERGER_MERGED_SILENT = 1005, /* emits nothing when the call has more than one row */
     MERGER_UNTIL_CANCELLED = 1006,
     MERGER_TWO_EMITS = 1007, /* one output after the other */
-    MERGER_THREAD = 1008     /* emits and ends from a thread of its own */
+    MERGER_THREAD = 1008,    /* emits and ends from a thread of its own */
+    MERGER_SLOW = 1009       /* the call sleeps 20 ms a row */
 };
 
 #endif

@@ -376,6 +376,26 @@ static void a_call_has_its_latest_members_deadline(void **state)
     assert_int_not_equal(bench.answers[1].frame.status, MAAS_OK);
 }
 
+/* A row is known to take 20 ms: a batch whose members have 100 ms left does not grow past five. */
+static void a_batch_does_not_outgrow_its_members_deadlines(void **state)
+{
+    (void)state;
+    struct shot shots[10] = { plain(MERGER_SLOW) };
+    bench_round(&bench, shots, 1);
+    uint64_t deadline_ns = clock_mono_ns() + 100000000;
+    for (uint32_t i = 0; i < 10; i++) {
+        shots[i] = plain(MERGER_SLOW);
+        shots[i].deadline_ns = deadline_ns;
+    }
+    bench_round(&bench, shots, 10);
+    assert_in_range(server_counts(bench.server)->rows_most, 0, 5);
+    for (uint32_t i = 0; i < 10; i++)
+        shots[i].deadline_ns = clock_mono_ns() + 3600000000000ull;
+    bench_round(&bench, shots, 10);
+    for (uint32_t i = 0; i < 10; i++)
+        assert_rows(i, MERGER_SLOW, 10);
+}
+
 static _Atomic int marked;
 
 static void *cancel_both(void *arg)
@@ -474,6 +494,7 @@ int main(void)
         CASE(each_fault_costs_its_own_member_only),
         CASE(what_is_late_is_told_before_it_is_computed),
         CASE(a_call_has_its_latest_members_deadline),
+        CASE(a_batch_does_not_outgrow_its_members_deadlines),
         CASE(a_call_is_cancelled_when_all_its_members_are),
         CASE(a_mark_can_be_taken_back),
         CASE(a_flood_is_refused_at_its_tenants_cap_and_nobody_else),
