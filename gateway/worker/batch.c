@@ -285,14 +285,28 @@ static void count_call(struct runner *r)
     r->counts.tenants += other < b->count;
 }
 
+/* More answers than may wait for a loop that is slow: these members are computed again later. */
+static void put_off(struct runner *r, uint32_t from)
+{
+    struct batch *b = r->batch;
+    for (uint32_t i = b->count; i-- > from;) {
+        not_now(r, b->members[i].job);
+        queue_put_back(r->queue, b->members[i].job);
+    }
+    b->count = from;
+}
+
 static void answer_all(struct runner *r, const struct outcome *all)
 {
     struct batch *b = r->batch;
     uint64_t began_ns = b->members[0].cost_ns; /* of the decodes */
     for (uint32_t i = 1; i < b->count; i++)
         began_ns += b->members[i].cost_ns;
-    for (uint32_t i = 0; i < b->count; i++)
+    for (uint32_t i = 0; i < b->count; i++) {
         answer_member(r, &b->members[i], all);
+        if (r->outbox.waiting_bytes > OUTBOX_WAITING_MAX)
+            put_off(r, i + 1);
+    }
     r->now_ns = clock_mono_ns();
     if (all->status == MAAS_OK)
         queue_ran(r->queue, r->now_ns - b->started_ns, b->count > 1);

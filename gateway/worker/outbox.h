@@ -7,6 +7,9 @@
 
 #include "channel/channel.h"
 
+/* With more than this waiting, no request is begun, and none answered that can be put off. */
+#define OUTBOX_WAITING_MAX ((size_t)32 << 20)
+
 struct outbox {
     struct channel *channel;
     uint64_t dirty; /* loops with answers that were not woken for them: a bit each */

@@ -14,10 +14,21 @@
 #define BODY_MAX  ((size_t)64 << 20)
 #define TEXT_MAX  252u
 
-/* A tenant's caps are a quarter of what all may have, so three floods leave room for the others. */
-static const struct fair_limits LIMITS = {
-    .tenants = 1024, .frames = 2048, .bytes = (size_t)64 << 20, .all_bytes = (size_t)256 << 20
-};
+/* Of one tenant: half of the requests that the gateway has in flight by default (workers.queue_max
+ * a loop), a quarter of the bytes. So one flood leaves room for the others here and there. */
+#define TENANT_FRAMES 512u /* a loop */
+#define TENANT_BYTES  ((size_t)64 << 20)
+#define ALL_BYTES     ((size_t)256 << 20)
+#define TENANTS       1024u
+
+static struct queue *make_queue(struct runner *r, struct queue_refusal refusal)
+{
+    const struct fair_limits limits = { .tenants = TENANTS,
+                                        .frames = TENANT_FRAMES * channel_loops(r->channel),
+                                        .bytes = TENANT_BYTES,
+                                        .all_bytes = ALL_BYTES };
+    return queue_new(r->channel, &limits, refusal);
+}
 
 static void refuse(void *arg, uint32_t loop, uint64_t id)
 {
@@ -35,7 +46,7 @@ maas_status runner_init(struct runner *r, struct channel *channel, struct engine
     *r = (struct runner){ .channel = channel, .model = model, .now_ns = clock_mono_ns() };
     outbox_init(&r->outbox, channel);
     buf_init(&r->answer, channel_record_max(channel, false) - sizeof(struct complete_frame));
-    r->queue = queue_new(channel, &LIMITS, (struct queue_refusal){ refuse, r });
+    r->queue = make_queue(r, (struct queue_refusal){ refuse, r });
     r->batch = batch_new(model);
     if (!r->queue || !r->batch)
         return fail(error, MAAS_E_EXHAUSTED, "no memory for a queue");

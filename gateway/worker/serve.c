@@ -18,9 +18,8 @@
 #include "base/log.h"
 #include "worker/run.h"
 
-#define TURN_NS        50000u
-#define SPIN_NS        20000u
-#define WAIT_BYTES_MAX ((size_t)32 << 20) /* answers that wait: above, no new job is begun */
+#define TURN_NS 50000u
+#define SPIN_NS 20000u
 
 struct server {
     struct runner runner;
@@ -70,7 +69,8 @@ bool server_turn(struct server *s)
     uint64_t start = r->now_ns = clock_mono_ns();
     outbox_retry(&r->outbox);
     bool any = queue_drain(r->queue, start);
-    while (r->now_ns - start < TURN_NS && r->outbox.waiting_bytes <= WAIT_BYTES_MAX && run_next(r))
+    while (r->now_ns - start < TURN_NS && r->outbox.waiting_bytes <= OUTBOX_WAITING_MAX &&
+           run_next(r))
         any = true;
     outbox_wake(&r->outbox);
     return any;

@@ -4,6 +4,7 @@
  * Inputs   "x" FP64 [rows, -1], "text" BYTES [rows]
  * Outputs  "seen" FP64 [rows, 3]: x * scale, rows of the call, number of the call
  *          "echo" BYTES [rows]: the text
+ *          (4 MiB of it where mode is "large")
  * Options  independent (rows_independent), rows (max_rows); parameters scale and mode.
  */
 #include <maas/author.h>
@@ -84,6 +85,17 @@ static int64_t width(const maas_request *r)
     return r->inputs[0].tensor.shape[1];
 }
 
+static char large[4 << 20];
+
+static maas_str *large_texts(const maas_request *r)
+{
+    maas_str *texts = calloc(r->rows, sizeof(*texts));
+    memset(large, 'a', sizeof(large));
+    for (uint32_t i = 0; texts && i < r->rows; i++)
+        texts[i] = (maas_str){ large, sizeof(large) };
+    return texts;
+}
+
 /* Does any row begin with it? */
 static int holds(const maas_request *r, double what)
 {
@@ -112,6 +124,9 @@ static void answer(const maas_model *m, const maas_request *r)
         { outputs[1].name, r->inputs[1].tensor },
     };
     out[1].tensor.shape = echo;
+    maas_str *texts = strcmp(r->params[1].text.data, "large") == 0 ? large_texts(r) : NULL;
+    if (texts)
+        out[1].tensor.data = texts;
     for (uint32_t i = 0; y && i < r->rows; i++) {
         y[3 * i] = x[(int64_t)i * width(r)] * r->params[0].real;
         y[3 * i + 1] = r->rows;
@@ -127,6 +142,7 @@ static void answer(const maas_model *m, const maas_request *r)
         status = m->host->emit(m->host, r, out, 2);
     }
     free(y);
+    free(texts);
     m->host->done(m->host, r, status, NULL);
 }
 

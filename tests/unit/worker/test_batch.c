@@ -452,10 +452,26 @@ static void a_flood_is_refused_at_its_tenants_cap_and_nobody_else(void **state)
     bench_turn(&bench, 3010);
     for (uint32_t i = 0; i < 3000; i++)
         refused += bench.answers[i].frame.status == MAAS_E_EXHAUSTED;
-    assert_int_equal(refused, 3000 - 2048);
+    assert_int_equal(refused, 3000 - 512);
     assert_int_equal(server_counts(bench.server)->refused, refused);
     for (uint32_t i = 3000; i < 3010; i++)
         assert_int_equal(bench.answers[i].frame.status, MAAS_OK);
+}
+
+/* 20 answers of 4 MiB: the ring holds three, eight wait, the others are computed again. */
+static void answers_that_cannot_wait_are_put_off(void **state)
+{
+    (void)state;
+    struct shot shots[20];
+    for (uint32_t i = 0; i < 20; i++)
+        shots[i] = with_params(i, "\"mode\":\"large\"");
+    bench_round(&bench, shots, 20);
+    for (uint32_t i = 0; i < 20; i++) {
+        assert_true(seen(i).value == i);
+        assert_true(bench.answers[i].frame.body_len > 4u << 20);
+    }
+    assert_in_range(server_counts(bench.server)->calls, 2, 10);
+    assert_int_equal(server_counts(bench.server)->split, 0);
 }
 
 /* Behind a flood, another tenant's request is in the first or second call. */
@@ -498,6 +514,7 @@ int main(void)
         CASE(a_call_is_cancelled_when_all_its_members_are),
         CASE(a_mark_can_be_taken_back),
         CASE(a_flood_is_refused_at_its_tenants_cap_and_nobody_else),
+        CASE(answers_that_cannot_wait_are_put_off),
         CASE(a_batch_is_filled_in_fair_order),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
