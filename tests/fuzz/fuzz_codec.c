@@ -32,7 +32,26 @@ static void check(const struct engine_request *request, uint32_t max_rows)
         if (t->dtype.code == MAAS_FLOAT)
             for (size_t k = 0; k < (size_t)request->rows * 3; k++)
                 CHECK(((const double *)t->data)[k] - ((const double *)t->data)[k] == 0);
+        const maas_str *texts = t->data;
+        for (uint32_t k = 0; t->dtype.code == MAAS_HANDLE && k < request->rows; k++)
+            (void)hash_bytes(texts[k].data, texts[k].len); /* reads them */
     }
+}
+
+/* What is kept of a request survives the next decode. */
+static void keep(struct codec *codec, struct engine_job *job, struct codec_context *context,
+                 const struct engine_request *request)
+{
+    struct codec_context next = *context;
+    struct engine_request other = { 0 };
+    struct str param;
+    maas_error error = MAAS_ERROR_INIT;
+    if (codec_keep(context, job, request, &error) != MAAS_OK)
+        return;
+    next.body = STR("{\"inputs\":[{\"name\":\"other\"}],\"id\":\"a different one\"}");
+    next.json_len = UINT32_MAX;
+    (void)!codec_decode(codec, &next, job, &other, &param, &error);
+    check(request, context->max_rows);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
@@ -61,10 +80,12 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     memcpy(body, data + 1, size - 1);
     context.body = (struct str){ body, size - 1 };
     engine_job_reset(job);
-    if (codec_decode(codec, &context, job, &request, &param, &error) == MAAS_OK)
+    if (codec_decode(codec, &context, job, &request, &param, &error) == MAAS_OK) {
         check(&request, context.max_rows);
-    else
+        keep(codec, job, &context, &request);
+    } else {
         CHECK(param.len < CODEC_PARAM_MAX && memchr(error.text, 0, sizeof(error.text)));
+    }
     free(body);
     return 0;
 }
