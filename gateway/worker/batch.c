@@ -85,6 +85,11 @@ void batch_learn(struct batch *b, uint64_t ns, uint32_t rows)
     b->row_ns = b->row_ns ? b->row_ns - b->row_ns / 8 + row_ns / 8 : row_ns;
 }
 
+uint64_t batch_row_ns(const struct batch *b)
+{
+    return b->row_ns;
+}
+
 /* ---- joining */
 
 enum admission { JOINED, ANSWERED, ASIDE };
@@ -296,12 +301,10 @@ static void put_off(struct runner *r, uint32_t from)
     b->count = from;
 }
 
-static void answer_all(struct runner *r, const struct outcome *all)
+/* began_ns: when the call began, after all had been decoded. */
+static void answer_all(struct runner *r, const struct outcome *all, uint64_t began_ns)
 {
     struct batch *b = r->batch;
-    uint64_t began_ns = b->members[0].cost_ns; /* of the decodes */
-    for (uint32_t i = 1; i < b->count; i++)
-        began_ns += b->members[i].cost_ns;
     for (uint32_t i = 0; i < b->count; i++) {
         answer_member(r, &b->members[i], all);
         if (r->outbox.waiting_bytes > OUTBOX_WAITING_MAX)
@@ -310,7 +313,7 @@ static void answer_all(struct runner *r, const struct outcome *all)
     r->now_ns = clock_mono_ns();
     if (all->status == MAAS_OK)
         queue_ran(r->queue, r->now_ns - b->started_ns, b->count > 1);
-    charge_rows(b, r->now_ns - b->started_ns - began_ns);
+    charge_rows(b, r->now_ns - began_ns);
     end_all(r);
 }
 
@@ -325,6 +328,10 @@ static void split(struct runner *r, uint64_t failed_ns)
         m->status = run_alone(r, m->job, &alone_ns);
         m->cost_ns += alone_ns;
         culprits += m->status != MAAS_OK;
+        if (alone_ns > LONG_NS)
+            outbox_wake(&r->outbox);
+        if (r->outbox.waiting_bytes > OUTBOX_WAITING_MAX)
+            put_off(r, i + 1);
     }
     for (uint32_t i = 0; i < b->count && culprits; i++)
         if (b->members[i].status != MAAS_OK)
@@ -347,6 +354,8 @@ static void run(struct runner *r)
                                    .cancelled = all_cancelled,
                                    .cancelled_arg = b };
     struct outcome o = outcome_init(b->started_ns);
+    if (b->row_ns * b->rows > LONG_NS) /* who was refused meanwhile does not wait for it */
+        outbox_wake(&r->outbox);
     o.batch = b->count;
     o.batch_rows = b->rows;
     o.status =
@@ -365,7 +374,7 @@ static void run(struct runner *r)
         b->distrust = 0;
         count_call(r);
     }
-    answer_all(r, &o);
+    answer_all(r, &o, began_ns);
 }
 
 void batch_run(struct runner *r, struct job *leader)

@@ -189,6 +189,8 @@ bool run_next(struct runner *r)
     struct job *job = queue_pop(r->queue);
     if (!job)
         return false;
+    if (batch_row_ns(r->batch) > LONG_NS)
+        outbox_wake(&r->outbox);
     if (!queue_is_empty(r->queue) && batch_possible(r->batch)) {
         batch_run(r, job);
         return true;

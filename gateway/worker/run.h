@@ -10,6 +10,8 @@
 #include "worker/queue.h"
 #include "worker/serve.h"
 
+#define LONG_NS 50000u /* a run that takes longer keeps no answer waiting for its end */
+
 struct cancel_key {
     const struct channel *channel;
     uint32_t loop;
@@ -67,6 +69,7 @@ void batch_free(struct batch *batch);
 bool batch_possible(struct batch *batch); /* counts what runs alone while batches pause */
 /* A call of so many rows took so long. */
 void batch_learn(struct batch *batch, uint64_t ns, uint32_t rows);
+uint64_t batch_row_ns(const struct batch *batch); /* of late, on average; 0: nothing ran yet */
 /* The job and whatever waits, is like it and has room beside it. All of them are ended. */
 void batch_run(struct runner *r, struct job *leader);
 
