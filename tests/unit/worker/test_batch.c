@@ -4,6 +4,7 @@
  */
 #include "in_process.h"
 
+#include <poll.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <unistd.h>
@@ -472,6 +473,43 @@ static void answers_that_cannot_wait_are_put_off(void **state)
     }
     assert_in_range(server_counts(bench.server)->calls, 2, 10);
     assert_int_equal(server_counts(bench.server)->split, 0);
+    shots[3] = with_params(MERGER_MERGED_FAILS, "\"mode\":\"large\""); /* likewise one by one */
+    bench_round(&bench, shots, 20);
+    for (uint32_t i = 0; i < 20; i++)
+        assert_rows(i, i == 3 ? MERGER_MERGED_FAILS : i, seen(i).rows);
+    assert_int_equal(server_counts(bench.server)->split, 1);
+}
+
+static void *cancel_when_woken(void *arg)
+{
+    int *woken = arg;
+    struct pollfd fd = { .fd = channel_loop_eventfd(bench.channel, 0), .events = POLLIN };
+    *woken = poll(&fd, 1, 10000);
+    channel_mark_cancelled(bench.channel, 0, bench_job(&bench, 0));
+    channel_mark_cancelled(bench.channel, 0, bench_job(&bench, 2));
+    return NULL;
+}
+
+/* The call runs until it is cancelled, which happens when the loop is woken for the refusal. */
+static void a_refusal_does_not_wait_for_a_long_call(void **state)
+{
+    (void)state;
+    pthread_t thread;
+    int woken = 0;
+    struct shot shots[] = { plain(MERGER_SLOW), plain(MERGER_INVALID),
+                            plain(MERGER_UNTIL_CANCELLED) };
+    bench_round(&bench, shots, 1);
+    bench_forget(&bench);
+    bench.generation++;
+    shots[0] = shots[2];
+    for (uint32_t i = 0; i < 3; i++)
+        bench_send(&bench, i, &shots[i]);
+    channel_loop_sleeps(bench.channel, 0, true);
+    assert_int_equal(pthread_create(&thread, NULL, cancel_when_woken, &woken), 0);
+    bench_turn(&bench, 3);
+    pthread_join(thread, NULL);
+    assert_int_equal(woken, 1);
+    assert_failed(1, MAAS_E_INVALID, "it means nothing");
 }
 
 /* Behind a flood, another tenant's request is in the first or second call. */
@@ -515,6 +553,7 @@ int main(void)
         CASE(a_mark_can_be_taken_back),
         CASE(a_flood_is_refused_at_its_tenants_cap_and_nobody_else),
         CASE(answers_that_cannot_wait_are_put_off),
+        CASE(a_refusal_does_not_wait_for_a_long_call),
         CASE(a_batch_is_filled_in_fair_order),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
