@@ -84,20 +84,20 @@ static bool queue(struct admin *admin, struct admin_call *call)
     return room;
 }
 
-/* "/admin/v1/tenants/{}/keys" against a path; the parameter goes to out. */
-static bool path_fits(struct str path, const char *pattern, char *out, size_t out_size)
+/* "/admin/v1/tenants/{}/keys" against a path; the parameters go to the two names. */
+static bool path_fits(struct str path, const char *pattern, char *const out_names[2])
 {
-    size_t at = 0;
-    out[0] = '\0';
+    size_t at = 0, name = 0;
+    out_names[0][0] = out_names[1][0] = '\0';
     for (const char *p = pattern; *p;) {
         if (strncmp(p, "{}", 2) == 0) {
             size_t from = at;
             while (at < path.len && path.data[at] != '/')
                 at++;
-            if (at == from || at - from >= out_size)
+            if (at == from || at - from >= ADMIN_NAME_MAX)
                 return false;
-            memcpy(out, path.data + from, at - from);
-            out[at - from] = '\0';
+            memcpy(out_names[name], path.data + from, at - from);
+            out_names[name++][at - from] = '\0';
             p += 2;
         } else if (at >= path.len || path.data[at++] != *p++) {
             return false;
@@ -106,12 +106,12 @@ static bool path_fits(struct str path, const char *pattern, char *out, size_t ou
     return at == path.len;
 }
 
-static const struct admin_route *find_route(struct str method, struct str path, char *out_name,
-                                            size_t name_size, const char **out_allow)
+static const struct admin_route *find_route(struct str method, struct str path,
+                                            char *const out_names[2], const char **out_allow)
 {
     *out_allow = NULL;
     for (size_t i = 0; i < admin_route_count; i++) {
-        if (!path_fits(path, admin_routes[i].path, out_name, name_size))
+        if (!path_fits(path, admin_routes[i].path, out_names))
             continue;
         if (str_eq(method, str_of(admin_routes[i].method)))
             return &admin_routes[i];
@@ -130,11 +130,11 @@ static bool take_token(struct str authorization, uint8_t out_hash[TOKEN_HASH_LEN
  * whether that token is one of ours only the database knows. */
 static enum gate_verdict gate(const struct http_head *head, void *arg)
 {
-    char name[sizeof(((struct admin_call *)NULL)->name)];
+    char names[2][ADMIN_NAME_MAX];
     uint8_t hash[TOKEN_HASH_LEN];
     const char *allow;
     (void)arg;
-    return find_route(head->method, head->path, name, sizeof(name), &allow) &&
+    return find_route(head->method, head->path, (char *const[]){ names[0], names[1] }, &allow) &&
                    take_token(head_find(head, STR("authorization")), hash)
                ? GATE_OPEN
                : GATE_SHUT;
@@ -165,7 +165,8 @@ static bool prepare(struct admin_call *call, const struct http_request *r)
         admin_problem(call, r->condemned.http_status, NULL, "%s", r->condemned.text);
         return false;
     }
-    call->route = find_route(r->method, r->path, call->name, sizeof(call->name), &allow);
+    char *const names[] = { call->name, call->second };
+    call->route = find_route(r->method, r->path, names, &allow);
     if (!call->route) {
         if (allow)
             exchange_header(call->ex, STR("allow"), str_of(allow));

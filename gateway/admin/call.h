@@ -12,11 +12,13 @@
 #include "base/buf.h"
 #include "store/sql.h"
 
+#define ADMIN_NAME_MAX 128 /* of a parameter in a path, with its NUL */
+
 struct admin_call;
 typedef void (*admin_handler)(struct admin_call *call);
 
 struct admin_route {
-    const char *method, *path; /* "{}" stands for one segment: call->name */
+    const char *method, *path; /* "{}" stands for one segment: call->name, then call->second */
     enum admin_role least;     /* the role it needs */
     uint32_t body_max;
     admin_handler run;
@@ -32,8 +34,8 @@ struct admin_call {
     const struct admin_route *route;
     uint8_t token[TOKEN_HASH_LEN];
     char request_id[UUID_TEXT_MAX];
-    char name[128];   /* the path's parameter */
-    char query[1024]; /* raw */
+    char name[ADMIN_NAME_MAX], second[ADMIN_NAME_MAX]; /* the path's parameters */
+    char query[1024];                                  /* raw */
     char *body;
     size_t body_len;
     /* [control] */
@@ -44,6 +46,11 @@ struct admin_call {
     int status;
     struct buf out;
 };
+
+/* ---- plugins.c */
+void admin_allow_plugin(struct admin_call *call);
+void admin_list_plugins(struct admin_call *call);
+void admin_revoke_plugin(struct admin_call *call);
 
 /* ---- answers: once a call. JSON text as it is, or a problem that names the field. */
 void admin_reply(struct admin_call *call, int status, struct str json);

@@ -388,10 +388,12 @@ static void list_workers(struct admin_call *call)
     for (uint32_t i = 0; i < n && i < MAX; i++) {
         buf_fmt(&b,
                 "%s{\"deployment\":\"%s\",\"version\":%u,\"plugin\":\"%s\",\"state\":\"%s\","
-                "\"pid\":%d,\"restarts\":%u,\"sandbox\":",
+                "\"pid\":%d,\"restarts\":%u,\"sha256\":\"%s\",\"sandbox\":",
                 i ? "," : "", rows[i].deployment, rows[i].version, rows[i].plugin, rows[i].state,
-                rows[i].pid, rows[i].restarts);
+                rows[i].pid, rows[i].restarts, rows[i].sha256);
         buf_json(&b, str_of(rows[i].sandbox));
+        buf_str(&b, STR(",\"reason\":"));
+        buf_json(&b, str_of(rows[i].reason));
         buf_str(&b, STR("}"));
     }
     buf_str(&b, STR("]}"));
@@ -415,6 +417,9 @@ const struct admin_route admin_routes[] = {
     { "POST", "/admin/v1/models/{}/versions", ROLE_OPERATOR, ARTIFACT_MAX, create_version },
     { "PUT", "/admin/v1/deployments/{}", ROLE_OPERATOR, SMALL, put_deployment },
     { "GET", "/admin/v1/deployments", ROLE_VIEWER, 0, list_deployments },
+    { "POST", "/admin/v1/plugins", ROLE_OWNER, SMALL, admin_allow_plugin },
+    { "GET", "/admin/v1/plugins", ROLE_VIEWER, 0, admin_list_plugins },
+    { "DELETE", "/admin/v1/plugins/{}/{}", ROLE_OPERATOR, 0, admin_revoke_plugin },
     { "GET", "/admin/v1/usage", ROLE_VIEWER, 0, list_usage },
     { "GET", "/admin/v1/audit", ROLE_VIEWER, 0, list_audit },
     { "GET", "/admin/v1/workers", ROLE_VIEWER, 0, list_workers },

@@ -113,6 +113,10 @@ static void write_planes(struct buf *b, const struct app *app)
     counter(b, "maas_worker_crashes_total", f.crashes);
     counter(b, "maas_worker_kills_total", f.kills);
     counter(b, "maas_worker_hostile_frames_total", f.hostile_frames);
+    counter(b, "maas_worker_load_failures_total", f.load_failures);
+    counter(b, "maas_worker_sandbox_kills_total", f.sandbox_kills);
+    counter(b, "maas_plugins_refused_total", f.plugins_refused);
+    counter(b, "maas_plugins_revoked_total", f.plugins_revoked);
     counter(b, "maas_log_dropped_total", log_dropped());
 }
 

@@ -17,6 +17,7 @@
 
 #include "api/app.h"
 #include "api/keys.h"
+#include "fleet/plugin_file.h"
 #include "store/redis.h"
 #include "store/sql.h"
 
@@ -175,26 +176,79 @@ static bool is_plugin(const char *name)
     return len > 3 && strcmp(name + len - 3, ".so") == 0;
 }
 
-static maas_status check_plugins(const struct subject *s, maas_error *error)
+/* How often the digest is allowed, and how many deployments want the plugin. */
+static maas_status ask_allowed(struct sql *sql, struct str id, const uint8_t sha256[32],
+                               bool *out_allowed, bool *out_wanted, maas_error *error)
 {
-    DIR *dir = opendir(s->config->plugins_dir);
-    struct dirent *entry;
-    maas_status status = MAAS_OK;
-    unsigned found = 0;
+    char hex[65];
+    struct sql_result *rows = NULL;
+    hex_encode(sha256, 32, hex);
+    const struct str v[] = { id, { hex, 64 } };
+    maas_status status =
+        sql_exec(sql,
+                 "SELECT EXISTS (SELECT FROM maas.registry_plugins() p WHERE p.id = $1 AND"
+                 " p.sha256 = decode($2, 'hex')),"
+                 " EXISTS (SELECT FROM maas.registry_deployments() d WHERE d.plugin = $1)",
+                 v, COUNT_OF(v), &rows, error);
+    if (status)
+        return status;
+    *out_allowed = str_eq(sql_cell(rows, 0, 0), STR("t"));
+    *out_wanted = str_eq(sql_cell(rows, 0, 1), STR("t"));
+    sql_result_free(rows);
+    return MAAS_OK;
+}
+
+/* One line a file. A file that is not allowed is not loaded, here neither; it is a fault only when
+ * a deployment wants it. */
+static maas_status check_plugin(const struct subject *s, struct sql *sql, const char *name,
+                                maas_error *error)
+{
     char path[1024];
-    if (!dir)
-        return fail(error, MAAS_E_UNAVAILABLE, "workers.plugins_dir: cannot open '%s': %s",
-                    s->config->plugins_dir, strerror(errno));
-    while (!status && (entry = readdir(dir)))
+    uint8_t sha256[32];
+    bool allowed = false, wanted = false;
+    const struct str id = { name, strlen(name) - strlen(".so") };
+    snprintf(path, sizeof(path), "%s/%s", s->config->plugins_dir, name);
+    maas_status status = plugin_file_digest(path, sha256, error);
+    if (!status)
+        status = ask_allowed(sql, id, sha256, &allowed, &wanted, error);
+    if (status)
+        return status;
+    printf("      plugin %.*s: %s\n", (int)id.len, id.data,
+           allowed ? "its digest is allowed" : "its digest is not allowed, it will not be loaded");
+    if (!allowed && wanted)
+        return fail(error, MAAS_E_DENIED, "%s: a deployment wants it, and it is not allowed", path);
+    return allowed ? inspect(s, path, error) : MAAS_OK;
+}
+
+static maas_status check_each_plugin(const struct subject *s, DIR *dir, maas_error *error)
+{
+    struct sql *sql = NULL;
+    struct dirent *entry;
+    unsigned found = 0;
+    maas_status status = sql_open(s->config->pg, (uint32_t)s->config->sql_timeout_ms, &sql, error);
+    while (sql && (entry = readdir(dir)))
         if (is_plugin(entry->d_name)) {
+            maas_error why = MAAS_ERROR_INIT;
+            maas_status one = check_plugin(s, sql, entry->d_name, &why);
+            if (one && !status) /* the first is told, all are looked at */
+                status = fail(error, one, "%s", why.text);
             found++;
-            snprintf(path, sizeof(path), "%s/%s", s->config->plugins_dir, entry->d_name);
-            status = inspect(s, path, error);
         }
-    closedir(dir);
+    sql_close(sql);
     return status || found ? status
                            : fail(error, MAAS_E_NOT_FOUND, "workers.plugins_dir: no plugin in '%s'",
                                   s->config->plugins_dir);
+}
+
+static maas_status check_plugins(const struct subject *s, maas_error *error)
+{
+    DIR *dir = opendir(s->config->plugins_dir);
+    if (!dir)
+        return fail(error, MAAS_E_UNAVAILABLE, "workers.plugins_dir: cannot open '%s': %s",
+                    s->config->plugins_dir, strerror(errno));
+    maas_status status = check_each_plugin(s, dir, error);
+    closedir(dir);
+    return status;
 }
 
 /* ---- the list */

@@ -56,46 +56,61 @@ static const void *no_extension(const char *id)
 
 /* ---- the sealed copy */
 
-static maas_status copy_and_hash(int from, int to, EVP_MD_CTX *hash, uint8_t digest[32],
-                                 const char *path, maas_error *error)
+static maas_status copy(int from, int to, const char *path, maas_error *error)
 {
     char block[65536];
     ssize_t n;
     off_t total = 0;
-    if (EVP_DigestInit_ex(hash, EVP_sha256(), NULL) != 1)
-        return fail(error, MAAS_E_INTERNAL, "cannot prepare SHA-256");
     while ((n = read(from, block, sizeof(block))) > 0) {
         total += n;
         if (total > PLUGIN_BYTES_MAX || write(to, block, (size_t)n) != n)
             return fail(error, MAAS_E_EXHAUSTED, "cannot copy plugin '%s'", path);
-        EVP_DigestUpdate(hash, block, (size_t)n);
     }
-    if (n < 0)
-        return fail(error, MAAS_E_UNAVAILABLE, "cannot read plugin '%s': %s", path,
-                    strerror(errno));
-    EVP_DigestFinal_ex(hash, digest, NULL);
+    return n < 0 ? fail(error, MAAS_E_UNAVAILABLE, "cannot read plugin '%s': %s", path,
+                        strerror(errno))
+                 : MAAS_OK;
+}
+
+static bool digest_of(int fd, uint8_t digest[32])
+{
+    char block[65536];
+    ssize_t n = 0;
+    EVP_MD_CTX *hash = EVP_MD_CTX_new();
+    bool good = hash && EVP_DigestInit_ex(hash, EVP_sha256(), NULL) == 1;
+    for (off_t at = 0; good && (n = pread(fd, block, sizeof(block), at)) != 0; at += n)
+        good = n > 0 && EVP_DigestUpdate(hash, block, (size_t)n) == 1;
+    good = good && EVP_DigestFinal_ex(hash, digest, NULL) == 1;
+    EVP_MD_CTX_free(hash);
+    return good;
+}
+
+/* Sealed first, hashed then: what is compared is what nobody can change any more. */
+static maas_status seal_and_check(int fd, const char *path, const uint8_t *sha256,
+                                  maas_error *error)
+{
+    uint8_t digest[32];
+    if (fcntl(fd, F_ADD_SEALS, F_SEAL_WRITE | F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL))
+        return fail(error, MAAS_E_INTERNAL, "cannot seal plugin '%s': %s", path, strerror(errno));
+    if (sha256 && !digest_of(fd, digest))
+        return fail(error, MAAS_E_INTERNAL, "cannot hash plugin '%s'", path);
+    if (sha256 && memcmp(digest, sha256, sizeof(digest)) != 0)
+        return fail(error, MAAS_E_DENIED, "plugin '%s' does not have the sha256 that is allowed",
+                    path);
     return MAAS_OK;
 }
 
 static maas_status seal_copy(const char *path, const uint8_t *sha256, int *out_fd,
                              maas_error *error)
 {
-    uint8_t digest[32];
     int from = open(path, O_RDONLY | O_CLOEXEC);
     if (from < 0)
         return fail(error, MAAS_E_NOT_FOUND, "cannot open plugin '%s': %s", path, strerror(errno));
     int fd = memfd_create("plugin", MFD_CLOEXEC | MFD_ALLOW_SEALING);
-    EVP_MD_CTX *hash = EVP_MD_CTX_new();
-    maas_status status = fd < 0 || !hash
-                             ? fail(error, MAAS_E_EXHAUSTED, "no memory for plugin '%s'", path)
-                             : copy_and_hash(from, fd, hash, digest, path, error);
-    EVP_MD_CTX_free(hash);
+    maas_status status = fd < 0 ? fail(error, MAAS_E_EXHAUSTED, "no memory for plugin '%s'", path)
+                                : copy(from, fd, path, error);
     close(from);
-    if (!status && sha256 && memcmp(digest, sha256, sizeof(digest)) != 0)
-        status =
-            fail(error, MAAS_E_DENIED, "plugin '%s' does not have the registered sha256", path);
-    if (!status && fcntl(fd, F_ADD_SEALS, F_SEAL_WRITE | F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL))
-        status = fail(error, MAAS_E_INTERNAL, "cannot seal plugin '%s': %s", path, strerror(errno));
+    if (!status)
+        status = seal_and_check(fd, path, sha256, error);
     if (status && fd >= 0)
         close(fd);
     else

@@ -27,6 +27,7 @@
 
 #include "base/log.h"
 #include "fleet/artifact.h"
+#include "fleet/plugin_file.h"
 #include "fleet/worker_proc.h"
 #include "store/sql.h"
 
@@ -46,7 +47,10 @@ struct worker {
     uint64_t since_ns, restart_ns; /* when the state began; not to be started before */
     uint32_t restarts, backoff_ms;
     uint64_t deaths[STORM_DEATHS];
-    char sandbox[96];
+    char sandbox[96], reason[192]; /* of the last start that failed */
+    uint8_t sha256[32];            /* of the plugin's file that it runs */
+    bool refused;                  /* the last start: no such file is allowed */
+    bool revoked;                  /* ended because what it runs is no longer allowed */
 };
 
 struct pool {
@@ -64,6 +68,7 @@ struct fleet {
     _Atomic bool stopping, ready;
     struct sql *sql;
     struct pool *pools;
+    struct snapshot *allowed; /* the newest wish: which plugins may run, in any pool */
     uint32_t pool_count;
 
     pthread_mutex_t lock; /* the wish and the published rows */
@@ -76,6 +81,7 @@ struct fleet {
         struct loop *loop;
     } ports[CHANNEL_LOOPS_MAX];
     _Atomic uint64_t starts, exits, crashes, kills, load_failures, hostile;
+    _Atomic uint64_t refused, revoked, sandbox_kills;
     _Atomic uint32_t ready_workers, wanted_workers;
 };
 
@@ -173,6 +179,11 @@ static void worker_note_death(struct worker *w, uint64_t now)
     w->restarts++;
 }
 
+static void worker_note_reason(struct worker *w, const char *text)
+{
+    snprintf(w->reason, sizeof(w->reason), "%.*s", (int)sizeof(w->reason) - 1, text);
+}
+
 static maas_status worker_launch(struct fleet *fleet, struct pool *pool, struct worker *w,
                                  maas_error *error)
 {
@@ -180,15 +191,21 @@ static maas_status worker_launch(struct fleet *fleet, struct pool *pool, struct 
     char root[1024], plugin[1024];
     struct channel *channel = NULL;
     int pid = 0;
-    snprintf(plugin, sizeof(plugin), "%s/%s.so", c->plugins_dir, pool->spec->plugin);
-    maas_status status =
-        artifact_fetch(fleet->sql, c->cache_dir, pool->spec->artifact, root, sizeof(root), error);
+    maas_status status = plugin_file_find(c->plugins_dir, fleet->allowed, pool->spec->plugin,
+                                          plugin, sizeof(plugin), w->sha256, error);
+    w->refused = status == MAAS_E_DENIED;
+    if (w->refused)
+        atomic_fetch_add(&fleet->refused, 1);
+    if (!status)
+        status = artifact_fetch(fleet->sql, c->cache_dir, pool->spec->artifact, root, sizeof(root),
+                                error);
     if (!status)
         status = channel_create(c->loops, c->ring_bytes, c->ring_bytes, &channel, error);
     if (status)
         return status;
     struct worker_spec spec = { .binary = c->worker_binary,
                                 .plugin_file = plugin,
+                                .sha256 = w->sha256,
                                 .root = root,
                                 .options_json = pool->spec->options_json,
                                 .memory_max = c->memory_max,
@@ -212,7 +229,8 @@ static void worker_start(struct fleet *fleet, struct pool *pool, struct worker *
     maas_error error = MAAS_ERROR_INIT;
     if (worker_launch(fleet, pool, w, &error)) {
         LOG(LOG_ERROR, "worker.start", F_STR("model", pool->spec->name),
-            F_STR("reason", error.text));
+            F_STR("plugin", pool->spec->plugin), F_STR("reason", error.text));
+        worker_note_reason(w, error.text);
         atomic_fetch_add(&fleet->load_failures, 1);
         for (int i = 0; i < STORM_DEATHS; i++)
             worker_note_death(w, now); /* no use in trying again at once */
@@ -254,6 +272,7 @@ static void worker_hear(struct fleet *fleet, struct pool *pool, struct worker *w
         LOG(LOG_ERROR, "worker.load", F_STR("model", pool->spec->name),
             F_STR("plugin", pool->spec->plugin),
             F_STR("reason", n > 0 ? line : "it ended before it was ready"));
+        worker_note_reason(w, n > 0 ? line : "it ended before it was ready");
         atomic_fetch_add(&fleet->load_failures, 1);
         pool->given_up = true;
         worker_kill(fleet, w);
@@ -261,6 +280,7 @@ static void worker_hear(struct fleet *fleet, struct pool *pool, struct worker *w
     }
     snprintf(w->sandbox, sizeof(w->sandbox), "%s", line + 5 + strspn(line + 5, " "));
     w->state = WORKER_READY;
+    w->reason[0] = '\0';
     pool->given_up = false;
     LOG(LOG_INFO, "worker.ready", F_STR("model", pool->spec->name),
         F_UINT("version", pool->id.number), F_INT("pid", w->link->pid),
@@ -276,7 +296,7 @@ static void worker_gone(struct fleet *fleet, struct pool *pool, struct worker *w
                         uint64_t now)
 {
     bool told = w->state != WORKER_STARTING;
-    bool expected = w->state == WORKER_CLOSING || !pool->wanted;
+    bool expected = w->state == WORKER_CLOSING || !pool->wanted || w->revoked;
     LOG(expected ? LOG_INFO : LOG_WARN, "worker.exit", F_STR("model", pool->spec->name),
         F_INT("pid", w->link->pid),
         F_INT("signal", WIFSIGNALED(wait_status) ? WTERMSIG(wait_status) : 0),
@@ -284,6 +304,9 @@ static void worker_gone(struct fleet *fleet, struct pool *pool, struct worker *w
     atomic_fetch_add(&fleet->exits, 1);
     if (!expected)
         atomic_fetch_add(&fleet->crashes, 1);
+    if (WIFSIGNALED(wait_status) && WTERMSIG(wait_status) == SIGSYS)
+        atomic_fetch_add(&fleet->sandbox_kills, 1);
+    w->revoked = false;
     worker_close_ready(w);
     worker_note_death(w, now);
     worker_schedule(fleet, pool, w, now);
@@ -303,7 +326,33 @@ static void reap(struct fleet *fleet, uint64_t now)
                     worker_gone(fleet, pool, &pool->workers[i], wait_status, now);
 }
 
+/* What this worker runs is no longer allowed: its end costs the requests that it has begun. */
+static void worker_check_plugin(struct fleet *fleet, const struct pool *pool, struct worker *w)
+{
+    if (!w->link || w->state == WORKER_DYING ||
+        snapshot_allows(fleet->allowed, pool->spec->plugin, w->sha256))
+        return;
+    LOG(LOG_WARN, "worker.revoked", F_STR("model", pool->spec->name),
+        F_STR("plugin", pool->spec->plugin), F_INT("pid", w->link->pid));
+    atomic_fetch_add(&fleet->revoked, 1);
+    w->revoked = true;
+    worker_kill(fleet, w);
+}
+
 /* ---- pools */
+
+/* Another file may be allowed than before: what was refused is tried at once. */
+static void pool_try_again(struct pool *pool)
+{
+    for (uint32_t i = 0; i < WORKERS_MAX; i++) {
+        struct worker *w = &pool->workers[i];
+        if (w->state != WORKER_NONE || !w->refused)
+            continue;
+        memset(w->deaths, 0, sizeof(w->deaths));
+        w->backoff_ms = 0;
+        w->restart_ns = 0;
+    }
+}
 
 static struct pool *pool_find(struct fleet *fleet, const struct deployment *d)
 {
@@ -348,11 +397,14 @@ static void fleet_adopt_wish(struct fleet *fleet)
     pthread_mutex_unlock(&fleet->lock);
     if (!wish)
         return;
-    for (struct pool *pool = fleet->pools; pool; pool = pool->next)
+    for (struct pool *pool = fleet->pools; pool; pool = pool->next) {
         pool->wanted = false;
+        pool_try_again(pool);
+    }
     for (uint32_t i = 0; i < wish->count; i++)
         pool_want(fleet, wish, &wish->deployments[i]);
-    snapshot_unref(wish);
+    snapshot_unref(fleet->allowed);
+    fleet->allowed = wish;
 }
 
 /* Another pool of this deployment serves, or none is wanted any more: this one may go. */
@@ -391,6 +443,7 @@ static bool pool_step(struct fleet *fleet, struct pool *pool, uint64_t now)
         struct worker *w = &pool->workers[i];
         if (w->link && atomic_load(&w->link->kill))
             worker_kill(fleet, w);
+        worker_check_plugin(fleet, pool, w);
         if (w->state == WORKER_STARTING &&
             now - w->since_ns > (uint64_t)fleet->config.start_ms * 1000000) {
             LOG(LOG_ERROR, "worker.slow", F_STR("model", pool->spec->name),
@@ -435,6 +488,11 @@ static void publish_row(struct fleet *fleet, const struct pool *pool, const stru
     snprintf(row->plugin, sizeof(row->plugin), "%s", pool->spec->plugin);
     snprintf(row->state, sizeof(row->state), "%s", names[w->state]);
     snprintf(row->sandbox, sizeof(row->sandbox), "%s", w->sandbox);
+    snprintf(row->reason, sizeof(row->reason), "%s", w->reason);
+    if (w->link)
+        hex_encode(w->sha256, sizeof(w->sha256), row->sha256);
+    else
+        row->sha256[0] = '\0';
     row->version = pool->id.number;
     row->restarts = w->restarts;
     row->pid = w->link ? w->link->pid : 0;
@@ -559,6 +617,7 @@ void fleet_free(struct fleet *fleet)
     }
     if (fleet->wish)
         snapshot_unref(fleet->wish);
+    snapshot_unref(fleet->allowed);
     sql_close(fleet->sql);
     close(fleet->wake_fd);
     pthread_mutex_destroy(&fleet->lock);
@@ -589,6 +648,9 @@ void fleet_counts(const struct fleet *fleet, struct fleet_counts *out)
                                   .kills = atomic_load(&fleet->kills),
                                   .load_failures = atomic_load(&fleet->load_failures),
                                   .hostile_frames = atomic_load(&fleet->hostile),
+                                  .plugins_refused = atomic_load(&fleet->refused),
+                                  .plugins_revoked = atomic_load(&fleet->revoked),
+                                  .sandbox_kills = atomic_load(&fleet->sandbox_kills),
                                   .workers_ready = atomic_load(&fleet->ready_workers),
                                   .workers_wanted = atomic_load(&fleet->wanted_workers) };
 }

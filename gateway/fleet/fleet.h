@@ -86,6 +86,9 @@ void fleet_abandon(struct fleet_port *port, struct job *job);
 
 struct fleet_counts { /* [any] */
     uint64_t starts, exits, crashes, kills, load_failures, hostile_frames;
+    uint64_t plugins_refused; /* starts that were not made: the file's digest is not allowed */
+    uint64_t plugins_revoked; /* workers that were ended because theirs is no longer allowed */
+    uint64_t sandbox_kills;   /* workers that died of a forbidden system call (SIGSYS) */
     uint32_t workers_ready, workers_wanted;
 };
 void fleet_counts(const struct fleet *fleet, struct fleet_counts *out);
@@ -93,6 +96,8 @@ void fleet_counts(const struct fleet *fleet, struct fleet_counts *out);
 /* One row a worker, for the admin API; fills at most `max`, says how many there are. [any] */
 struct fleet_worker {
     char deployment[64], plugin[64], state[16], sandbox[96];
+    char sha256[65];  /* of the plugin's file that it runs; empty: no process */
+    char reason[192]; /* why the last start failed; empty: it did not */
     uint32_t version, restarts;
     int pid;
 };

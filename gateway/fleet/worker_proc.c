@@ -72,10 +72,11 @@ static maas_status add_moves(posix_spawn_file_actions_t *actions, const struct c
 static maas_status spawn(const struct worker_spec *spec, posix_spawn_file_actions_t *actions,
                          int *out_pid, maas_error *error)
 {
-    char loops[16], fds[CHANNEL_LOOPS_MAX * 4 + 1] = "", memory[24], parent[16];
+    char loops[16], fds[CHANNEL_LOOPS_MAX * 4 + 1] = "", memory[24], parent[16], sha256[65];
     size_t at = 0;
     for (uint32_t i = 0; i < spec->loops; i++)
         at += (size_t)snprintf(fds + at, sizeof(fds) - at, "%s%u", i ? "," : "", FD_LOOPS + i);
+    hex_encode(spec->sha256, 32, sha256);
     snprintf(loops, sizeof(loops), "%u", spec->loops);
     snprintf(memory, sizeof(memory), "%" PRIu64, spec->memory_max);
     snprintf(parent, sizeof(parent), "%d", (int)getpid());
@@ -93,6 +94,8 @@ static maas_status spawn(const struct worker_spec *spec, posix_spawn_file_action
                            fds,
                            "--plugin",
                            spec->plugin_file,
+                           "--sha256",
+                           sha256,
                            "--root",
                            spec->root,
                            "--options",

@@ -8,6 +8,7 @@
 
 struct worker_spec {
     const char *binary, *plugin_file, *root, *options_json;
+    const uint8_t *sha256; /* of the plugin's file; the worker loads no other */
     uint64_t memory_max;
     uint32_t loops;
 };

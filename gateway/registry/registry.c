@@ -93,7 +93,7 @@ static bool read_change(struct registry *r, struct str kind, struct str id, stru
         out->kind = str_eq(kind, STR("plan")) ? CHANGE_PLAN : CHANGE_TENANT;
         return uuid_parse(id, &out->id);
     }
-    r->reload = true; /* deployment, grant, model */
+    r->reload = true; /* deployment, grant, model, plugin */
     return false;
 }
 

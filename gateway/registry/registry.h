@@ -42,10 +42,18 @@ struct deployment {
     uint64_t created_us; /* of the deployment row, for OpenAI's "created" */
 };
 
+/* A file that may be loaded as plugin `id`. */
+struct plugin_digest {
+    char id[64];
+    uint8_t sha256[32];
+};
+
 struct snapshot {
     uint64_t seq; /* of the change log this snapshot contains */
     struct deployment *deployments;
     uint32_t count;
+    uint32_t plugin_count;
+    struct plugin_digest *plugins; /* all that are allowed */
     /* private: a table by (owner, name) and a reference count */
     void *impl;
 };
@@ -57,6 +65,8 @@ const struct deployment *snapshot_resolve(const struct snapshot *s, const struct
                                           struct str name);
 /* Whether the tenant may see `d`: its own or granted. For listings. */
 bool deployment_visible(const struct deployment *d, const struct uuid *tenant);
+/* Whether a file with this digest may be loaded as this plugin. [any] */
+bool snapshot_allows(const struct snapshot *s, const char *plugin, const uint8_t sha256[32]);
 
 /* Who calls: a record of a key with its tenant and plan that does not change (but its memo),
  * counted because requests outlive cache entries. */

@@ -98,6 +98,7 @@ void snapshot_unref(struct snapshot *s)
     if (atomic_fetch_sub_explicit(&index->refs, 1, memory_order_acq_rel) != 1)
         return;
     deployments_free(s->deployments, s->count);
+    free(s->plugins);
     free(index);
     free(s);
 }
@@ -125,6 +126,15 @@ bool deployment_visible(const struct deployment *d, const struct uuid *tenant)
     if (!uuid_is_zero(&d->owner))
         return uuid_eq(&d->owner, tenant);
     return d->granted_to_all || is_granted(d, tenant);
+}
+
+bool snapshot_allows(const struct snapshot *s, const char *plugin, const uint8_t sha256[32])
+{
+    for (uint32_t i = 0; i < s->plugin_count; i++)
+        if (strcmp(s->plugins[i].id, plugin) == 0 &&
+            memcmp(s->plugins[i].sha256, sha256, sizeof s->plugins[i].sha256) == 0)
+            return true;
+    return false;
 }
 
 const struct deployment *snapshot_resolve(const struct snapshot *s, const struct uuid *tenant,
@@ -209,7 +219,28 @@ static bool read_row(const struct sql_result *rows, int row, struct deployment *
            read_grants(sql_cell(rows, row, C_GRANTS), d);
 }
 
-maas_status snapshot_load(struct sql *sql, uint64_t seq, struct snapshot **out, maas_error *error)
+static maas_status load_plugins(struct sql *sql, struct snapshot *s, maas_error *error)
+{
+    struct sql_result *rows = NULL;
+    maas_status status =
+        sql_exec(sql, "SELECT id, encode(sha256, 'hex') FROM maas.registry_plugins()", NULL, 0,
+                 &rows, error);
+    if (status != MAAS_OK)
+        return status;
+    s->plugins = calloc((size_t)sql_rows(rows) + 1, sizeof *s->plugins);
+    CHECK(s->plugins);
+    for (int row = 0; row < sql_rows(rows); row++) {
+        struct plugin_digest *p = &s->plugins[s->plugin_count];
+        if (text_copy(sql_cell(rows, row, 0), p->id, sizeof p->id) &&
+            hex_decode(sql_cell(rows, row, 1), p->sha256, sizeof p->sha256))
+            s->plugin_count++;
+    }
+    sql_result_free(rows);
+    return MAAS_OK;
+}
+
+static maas_status load_deployments(struct sql *sql, uint64_t seq, struct snapshot **out,
+                                    maas_error *error)
 {
     struct sql_result *rows = NULL;
     maas_status status = sql_exec(sql, query, NULL, 0, &rows, error);
@@ -232,4 +263,19 @@ maas_status snapshot_load(struct sql *sql, uint64_t seq, struct snapshot **out, 
     sql_result_free(rows);
     *out = snapshot_new(deployments, count, seq);
     return MAAS_OK;
+}
+
+/* The second statement sees at least what the first one saw, and a change in between is noted: it
+ * makes the next snapshot. */
+maas_status snapshot_load(struct sql *sql, uint64_t seq, struct snapshot **out, maas_error *error)
+{
+    struct snapshot *s = NULL;
+    maas_status status = load_deployments(sql, seq, &s, error);
+    if (status == MAAS_OK)
+        status = load_plugins(sql, s, error);
+    if (status == MAAS_OK)
+        *out = s;
+    else
+        snapshot_unref(s);
+    return status;
 }

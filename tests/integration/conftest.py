@@ -1,12 +1,15 @@
 """A whole installation for the integration tests: scripts/up in a folder of its own, with the programs under test."""
 import contextlib
+import hashlib
 import http.client
+import io
 import json
 import os
 import pathlib
 import socket
 import ssl
 import subprocess
+import tarfile
 import tempfile
 import time
 
@@ -58,6 +61,29 @@ class Place:
     def admin(self, method, path, body=None, headers=None, token=None):
         token = self.env["MAAS_ADMIN_TOKEN"] if token is None else token
         return self.request(method, path, body, key=token, headers=headers, port=self.admin_port)
+
+    def allow_plugin(self, file):
+        """Lets a file run as the plugin that its name says, by its digest."""
+        file = pathlib.Path(file)
+        digest = hashlib.sha256(file.read_bytes()).hexdigest()
+        status, _, answer = self.admin("POST", "/admin/v1/plugins", {"id": file.name.removesuffix(".so"), "sha256": digest})
+        assert status in (200, 201), answer
+        return digest
+
+    def deploy(self, name, plugin):
+        """A model of a plugin that needs nothing from its artifact (but an artifact holds a file)."""
+        tar = io.BytesIO()
+        with tarfile.open(fileobj=tar, mode="w", format=tarfile.USTAR_FORMAT) as pack:
+            pack.addfile(tarfile.TarInfo("nothing"))
+        assert self.admin("POST", "/admin/v1/models", {"name": name, "task": "regression"})[0] == 201
+        status, _, version = self.admin("POST", f"/admin/v1/models/{name}/versions?plugin={plugin}", tar.getvalue(),
+                                        headers={"Content-Type": "application/x-tar"})
+        assert status == 201, version
+        put = {"model": name, "version": version["number"], "visibility": "all"}
+        assert self.admin("PUT", f"/admin/v1/deployments/{name}", put)[0] == 200
+
+    def workers(self, deployment):
+        return [w for w in self.admin("GET", "/admin/v1/workers")[2]["data"] if w["deployment"] == deployment]
 
     def metric(self, name):
         text = self.request("GET", "/metrics", key="", port=self.admin_port)[2].decode()

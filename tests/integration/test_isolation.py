@@ -7,10 +7,9 @@ loops, each of the latter has one request in the worker's queue: they are the on
 import collections
 import contextlib
 import http.client
-import io
 import json
+import pathlib
 import ssl
-import tarfile
 import threading
 import time
 
@@ -115,14 +114,8 @@ class Site:
         return answer
 
     def deploy(self, name):
-        """A model of the faulty plugin, served. It needs nothing from its artifact, but an artifact holds a file."""
-        tar = io.BytesIO()
-        with tarfile.open(fileobj=tar, mode="w", format=tarfile.USTAR_FORMAT) as pack:
-            pack.addfile(tarfile.TarInfo("nothing"))
-        self.admin("POST", "/admin/v1/models", {"name": name, "task": "regression"})
-        version = self.admin("POST", f"/admin/v1/models/{name}/versions?plugin=maas.faulty", tar.getvalue(),
-                             headers={"Content-Type": "application/x-tar"})
-        self.admin("PUT", f"/admin/v1/deployments/{name}", {"model": name, "version": version["number"], "visibility": "all"})
+        """A model of the faulty plugin, served."""
+        self.place.deploy(name, "maas.faulty")
         self.place.until(lambda: self.client.ask(name, [0.5]).status == 200, 20)
 
     def worker(self, deployment):
@@ -143,6 +136,7 @@ def site(request, installations):
     build = request.getfixturevalue("release_dir" if request.param == "release" else "build_dir")
     small = {"MAAS_REQUESTS_TIMEOUT_MS": str(int(pace.deadline * 1000)), "MAAS_REQUESTS_HANG_GRACE_MS": str(int(pace.grace * 1000))}
     with installations(build, small) as place:
+        place.allow_plugin(pathlib.Path(build) / "plugins" / "maas.faulty.so")
         yield Site(place, pace)
 
 

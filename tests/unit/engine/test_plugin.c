@@ -6,6 +6,8 @@
 
 #include <fcntl.h>
 #include <openssl/sha.h>
+#include <pthread.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
@@ -64,6 +66,77 @@ static void the_sha256_decides_before_a_byte_is_run(void **state)
     /* init_fails would say so if it were run. */
     assert_int_equal(engine_plugin_load(VARIANTS "init_fails.so", digest, &plugin, &error),
                      MAAS_E_DENIED);
+}
+
+struct exchange { /* somebody who puts one file in the other's place, over and over */
+    char target[64];
+    struct str files[2];
+    bool in_place;
+    atomic_bool over;
+};
+
+static void *exchange_thread(void *arg)
+{
+    struct exchange *x = arg;
+    char fresh[80];
+    snprintf(fresh, sizeof(fresh), "%s.new", x->target);
+    for (unsigned i = 0; !atomic_load(&x->over); i++) {
+        int fd = open(x->in_place ? x->target : fresh, O_WRONLY | O_CREAT | O_TRUNC, 0600);
+        (void)!write(fd, x->files[i % 2].data, x->files[i % 2].len);
+        close(fd);
+        if (!x->in_place)
+            rename(fresh, x->target);
+    }
+    return NULL;
+}
+
+/* Loads what stands there by the digest of the first file; how often that was refused. */
+static int refusals_during(struct exchange *x)
+{
+    uint8_t digest[32];
+    pthread_t thread;
+    int refusals = 0;
+    SHA256((const unsigned char *)x->files[0].data, x->files[0].len, digest);
+    assert_int_equal(pthread_create(&thread, NULL, exchange_thread, x), 0);
+    while (access(x->target, R_OK))
+        usleep(100);
+    for (int i = 0; i < 150; i++) {
+        struct engine_plugin *plugin = NULL;
+        maas_error error = MAAS_ERROR_INIT;
+        maas_status status = engine_plugin_load(x->target, digest, &plugin, &error);
+        if (status == MAAS_OK)
+            assert_string_equal(engine_plugin_table(plugin)->id, "test.good");
+        else
+            assert_int_equal(status, MAAS_E_DENIED);
+        refusals += status != MAAS_OK;
+        engine_plugin_retire(plugin);
+    }
+    atomic_store(&x->over, true);
+    pthread_join(thread, NULL);
+    return refusals;
+}
+
+static void a_file_that_is_exchanged_meanwhile_is_the_right_one_or_refused(void **state)
+{
+    (void)state;
+    static const char *const names[] = { VARIANTS "good.so", VARIANTS "future.so" };
+    char folder[] = "/tmp/maas-exchange-XXXXXX";
+    assert_non_null(mkdtemp(folder));
+    for (int in_place = 0; in_place < 2; in_place++) {
+        struct exchange x = { .in_place = in_place };
+        char *data[2];
+        snprintf(x.target, sizeof(x.target), "%s/plugin.so", folder);
+        for (int i = 0; i < 2; i++) {
+            assert_int_equal(file_read(names[i], (size_t)64 << 20, &data[i], &x.files[i].len, NULL),
+                             MAAS_OK);
+            x.files[i].data = data[i];
+        }
+        assert_true(refusals_during(&x) > 0); /* else nothing was exchanged */
+        free(data[0]);
+        free(data[1]);
+        unlink(x.target);
+    }
+    rmdir(folder);
 }
 
 /* The loader knows objects by name: a descriptor number used twice would give the first again. */
@@ -215,6 +288,7 @@ int main(void)
         cmocka_unit_test(what_is_no_plugin_is_refused_with_its_reason),
         cmocka_unit_test(text_instead_of_a_library_is_refused),
         cmocka_unit_test(the_sha256_decides_before_a_byte_is_run),
+        cmocka_unit_test(a_file_that_is_exchanged_meanwhile_is_the_right_one_or_refused),
         cmocka_unit_test(two_plugins_in_one_process_stay_apart),
         cmocka_unit_test(longer_and_shorter_tables_load_and_infer),
         cmocka_unit_test(options_are_checked_against_their_declarations),

@@ -695,6 +695,39 @@ static void deployments_and_grants_reach_the_view(void **state)
     bench_free(b);
 }
 
+static bool allows(struct bench *b, const char *plugin, uint8_t first_byte)
+{
+    uint8_t sha256[32] = { first_byte };
+    return snapshot_allows(view_snapshot(b->view), plugin, sha256);
+}
+
+static void turn_until_allows(struct bench *b, const char *plugin, uint8_t first_byte, bool yes)
+{
+    uint64_t start = now_ms();
+    while (allows(b, plugin, first_byte) != yes && now_ms() - start < 3000)
+        turn(b, 5);
+    assert_true(now_ms() - start < 1000);
+}
+
+static void the_digests_of_plugins_are_in_force_while_they_are_allowed(void **state)
+{
+    (void)state;
+    struct bench *b = bench_new(defaults);
+    assert_false(allows(b, "a.plugin", 1));
+    change("INSERT INTO maas.plugins (id, sha256, installed_by) VALUES"
+           " ('a.plugin', decode(rpad('01', 64, '0'), 'hex'), 'test'),"
+           " ('a.plugin', decode(rpad('02', 64, '0'), 'hex'), 'test'),"
+           " ('b.plugin', decode(rpad('03', 64, '0'), 'hex'), 'test')");
+    turn_until_allows(b, "a.plugin", 1, true);
+    assert_true(allows(b, "a.plugin", 2) && allows(b, "b.plugin", 3));
+    assert_false(allows(b, "a.plugin", 3) || allows(b, "b.plugin", 1) || allows(b, "", 1));
+    change("UPDATE maas.plugins SET state = 'revoked', revoked_at = now()"
+           " WHERE sha256 = decode(rpad('01', 64, '0'), 'hex')");
+    turn_until_allows(b, "a.plugin", 1, false);
+    assert_true(allows(b, "a.plugin", 2));
+    bench_free(b);
+}
+
 /* ---- several loops on threads */
 
 struct runner {
@@ -812,6 +845,7 @@ int main(void)
         cmocka_unit_test(a_frozen_postgres_is_away_and_stops_neither_loop_nor_stop),
         cmocka_unit_test(it_starts_without_postgres_and_finds_it_later),
         cmocka_unit_test(deployments_and_grants_reach_the_view),
+        cmocka_unit_test(the_digests_of_plugins_are_in_force_while_they_are_allowed),
         cmocka_unit_test(every_loop_hears_of_a_change),
     };
     return cmocka_run_group_tests(tests, start, stop);

@@ -266,7 +266,8 @@ static void functions_are_granted_by_name_and_definers_fix_their_path(void **sta
                   "WHERE p.pronamespace = 'maas'::regnamespace AND p.prosecdef AND "
                   "p.proowner = 'maas_system'::regrole",
                   "artifact_part artifact_read audit_append audit_verify key_lookup "
-                  "registry_deployments registry_note registry_seq registry_since usage_append "
+                  "registry_deployments registry_note registry_plugins registry_seq registry_since "
+                  "usage_append "
                   "usage_cursor");
     assert_answer("SELECT string_agg(p.proname, ' ') FROM pg_proc p "
                   "WHERE p.pronamespace = 'maas'::regnamespace AND p.prosecdef AND "
@@ -280,7 +281,7 @@ static void functions_are_granted_by_name_and_definers_fix_their_path(void **sta
                   "WHERE p.pronamespace = 'maas'::regnamespace AND "
                   "has_function_privilege('maas_gateway', p.oid, 'EXECUTE')",
                   "artifact_part artifact_read current_tenant key_lookup registry_deployments "
-                  "registry_seq registry_since usage_append usage_cursor");
+                  "registry_plugins registry_seq registry_since usage_append usage_cursor");
 }
 
 static void the_login_roles_cannot_write_where_they_must_not(void **state)
