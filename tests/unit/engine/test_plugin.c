@@ -68,6 +68,8 @@ static void the_sha256_decides_before_a_byte_is_run(void **state)
                      MAAS_E_DENIED);
 }
 
+#define LOADS 20000 /* until one was refused at least: who exchanges may get no processor */
+
 struct exchange { /* somebody who puts one file in the other's place, over and over */
     char target[64];
     struct str files[2];
@@ -84,36 +86,36 @@ static void *exchange_thread(void *arg)
         int fd = open(x->in_place ? x->target : fresh, O_WRONLY | O_CREAT | O_TRUNC, 0600);
         (void)!write(fd, x->files[i % 2].data, x->files[i % 2].len);
         close(fd);
-        if (!x->in_place)
+        if (x->in_place)
+            usleep(200); /* whole for a while: cut off, it is refused in any case */
+        else
             rename(fresh, x->target);
     }
     return NULL;
 }
 
-/* Loads what stands there by the digest of the first file; how often that was refused. */
-static int refusals_during(struct exchange *x)
+/* Loads what stands there by the digest of the first file: how often it was loaded, was refused, or
+ * another one came. */
+static void load_during(struct exchange *x, int *loaded, int *refused, int *wrong)
 {
     uint8_t digest[32];
     pthread_t thread;
-    int refusals = 0;
     SHA256((const unsigned char *)x->files[0].data, x->files[0].len, digest);
     assert_int_equal(pthread_create(&thread, NULL, exchange_thread, x), 0);
     while (access(x->target, R_OK))
         usleep(100);
-    for (int i = 0; i < 150; i++) {
+    for (int i = 0; i < LOADS && (i < 1000 || !*refused); i++) {
         struct engine_plugin *plugin = NULL;
         maas_error error = MAAS_ERROR_INIT;
         maas_status status = engine_plugin_load(x->target, digest, &plugin, &error);
-        if (status == MAAS_OK)
-            assert_string_equal(engine_plugin_table(plugin)->id, "test.good");
-        else
-            assert_int_equal(status, MAAS_E_DENIED);
-        refusals += status != MAAS_OK;
+        bool good = plugin && strcmp(engine_plugin_table(plugin)->id, "test.good") == 0;
+        *loaded += good;
+        *refused += status == MAAS_E_DENIED;
+        *wrong += !good && status != MAAS_E_DENIED;
         engine_plugin_retire(plugin);
     }
     atomic_store(&x->over, true);
     pthread_join(thread, NULL);
-    return refusals;
 }
 
 static void a_file_that_is_exchanged_meanwhile_is_the_right_one_or_refused(void **state)
@@ -131,7 +133,11 @@ static void a_file_that_is_exchanged_meanwhile_is_the_right_one_or_refused(void 
                              MAAS_OK);
             x.files[i].data = data[i];
         }
-        assert_true(refusals_during(&x) > 0); /* else nothing was exchanged */
+        int loaded = 0, refused = 0, wrong = 0;
+        load_during(&x, &loaded, &refused, &wrong);
+        print_message("%d loaded, %d refused\n", loaded, refused);
+        assert_int_equal(wrong, 0);
+        assert_true(refused > 0); /* else nothing was exchanged */
         free(data[0]);
         free(data[1]);
         unlink(x.target);
