@@ -13,8 +13,15 @@
 struct engine_plugin; /* a loaded .so, normalised once at the border */
 struct engine_model;  /* a loaded model with its signature */
 
-/* Copies the file into a sealed memfd, checks sha256 there when given (32 bytes), loads from there,
- * init. Never unloaded again; keeps one descriptor open. [control] */
+/* Copies the file into a sealed memfd and checks sha256 there when given (32 bytes): MAAS_E_DENIED
+ * when it is another. Nothing of the file is run. out_fd is the caller's. */
+maas_status MUST_USE engine_plugin_copy(const char *path, const uint8_t *sha256, int *out_fd,
+                                        maas_error *error);
+/* Loads such a copy, init. Takes the descriptor, also when it fails: it stays open as long as what
+ * was loaded from it is mapped, which is for ever. `path` is named in errors. [control] */
+maas_status MUST_USE engine_plugin_load_copy(int fd, const char *path, struct engine_plugin **out,
+                                             maas_error *error);
+/* Both at once. */
 maas_status MUST_USE engine_plugin_load(const char *path, const uint8_t *sha256,
                                         struct engine_plugin **out, maas_error *error);
 const maas_plugin *

@@ -99,8 +99,8 @@ static maas_status seal_and_check(int fd, const char *path, const uint8_t *sha25
     return MAAS_OK;
 }
 
-static maas_status seal_copy(const char *path, const uint8_t *sha256, int *out_fd,
-                             maas_error *error)
+maas_status engine_plugin_copy(const char *path, const uint8_t *sha256, int *out_fd,
+                               maas_error *error)
 {
     int from = open(path, O_RDONLY | O_CLOEXEC);
     if (from < 0)
@@ -211,20 +211,16 @@ static maas_status load_from(int fd, struct engine_plugin *plugin, maas_error *e
     return status ? status_of_plugin(status) : MAAS_OK;
 }
 
-maas_status engine_plugin_load(const char *path, const uint8_t *sha256, struct engine_plugin **out,
-                               maas_error *error)
+maas_status engine_plugin_load_copy(int fd, const char *path, struct engine_plugin **out,
+                                    maas_error *error)
 {
-    int fd = -1;
     maas_error why = MAAS_ERROR_INIT;
-    maas_status status = seal_copy(path, sha256, &fd, error);
-    if (status)
-        return status;
     struct engine_plugin *plugin = calloc(1, sizeof(*plugin));
     if (!plugin) {
         close(fd);
         return fail(error, MAAS_E_EXHAUSTED, "no memory for plugin '%s'", path);
     }
-    status = load_from(fd, plugin, &why);
+    maas_status status = load_from(fd, plugin, &why);
     if (status) { /* what was mapped stays mapped, and so does its descriptor's name */
         free(plugin);
         why.text[sizeof(why.text) - 1] = '\0';
@@ -232,6 +228,14 @@ maas_status engine_plugin_load(const char *path, const uint8_t *sha256, struct e
     }
     *out = plugin;
     return MAAS_OK;
+}
+
+maas_status engine_plugin_load(const char *path, const uint8_t *sha256, struct engine_plugin **out,
+                               maas_error *error)
+{
+    int fd = -1;
+    maas_status status = engine_plugin_copy(path, sha256, &fd, error);
+    return status ? status : engine_plugin_load_copy(fd, path, out, error);
 }
 
 const maas_plugin *engine_plugin_table(const struct engine_plugin *plugin)

@@ -56,6 +56,17 @@ static void keep_large_blocks(void)
     mallopt(M_TRIM_THRESHOLD, 256 << 20);
 }
 
+/* The copy is made and checked before the sandbox forbids what it takes; then the plugin runs. */
+static maas_status load_plugin(const char *path, const uint8_t *sha256, struct engine_plugin **out,
+                               maas_error *error)
+{
+    int fd = -1;
+    maas_status status = engine_plugin_copy(path, sha256, &fd, error);
+    if (status == MAAS_OK)
+        status = sandbox_admit(error);
+    return status == MAAS_OK ? engine_plugin_load_copy(fd, path, out, error) : status;
+}
+
 /* All that may fail before the first request, in its order. */
 static maas_status prepare(const struct serve_arguments *a, unsigned *out_steps,
                            struct server **out, maas_error *error)
@@ -67,7 +78,7 @@ static maas_status prepare(const struct serve_arguments *a, unsigned *out_steps,
     if (status == MAAS_OK)
         status = channel_attach(a->memfd, a->event, a->loop_events, a->loops, &channel, error);
     if (status == MAAS_OK)
-        status = engine_plugin_load(a->plugin, a->has_sha256 ? a->sha256 : NULL, &plugin, error);
+        status = load_plugin(a->plugin, a->has_sha256 ? a->sha256 : NULL, &plugin, error);
     if (status == MAAS_OK)
         status = engine_model_load(plugin, a->root, a->options, a->option_count, &model, error);
     if (status == MAAS_OK)
@@ -154,7 +165,7 @@ static int inspect_main(int argc, char **argv)
     const struct sandbox_plan plan = { .read = { argv[2] } };
     maas_status status = sandbox_enter(&plan, &steps, &error);
     if (status == MAAS_OK)
-        status = engine_plugin_load(argv[2], NULL, &plugin, &error);
+        status = load_plugin(argv[2], NULL, &plugin, &error);
     if (status != MAAS_OK) {
         fprintf(stderr, "maas-worker: %s\n", error.text);
         return 1;

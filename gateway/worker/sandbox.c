@@ -3,7 +3,8 @@
  * step must still be allowed by the ones before it).
  *
  *     descriptors → not dumpable → die with the parent → environment → limits → capabilities
- *     → no_new_privs → files (Landlock) → system calls (seccomp)      then the plugin
+ *     → no_new_privs → files (Landlock) → system calls (seccomp)      then the plugin's copy
+ *     → no more memory files (admit)                                  then the plugin
  *     → no more files, threads, code (seal)                           then the first request
  *
  * Rejected: user and mount namespaces (needs rights that many installations do not give, and
@@ -124,7 +125,7 @@ maas_status sandbox_enter(const struct sandbox_plan *plan, unsigned *out_steps, 
     if (status == MAAS_OK)
         status = landlock_enter(plan, &landlock, error);
     if (status == MAAS_OK)
-        status = syscalls_confine(error);
+        status = syscalls_confine(plan->write[0] != NULL, error);
     if (status == MAAS_OK)
         *out_steps = SANDBOX_RLIMITS | SANDBOX_SECCOMP | (landlock ? SANDBOX_LANDLOCK : 0u);
     return status;
@@ -138,10 +139,15 @@ static bool logs_to_a_file(void)
     return fstat(STDERR_FILENO, &st) == 0 && S_ISREG(st.st_mode);
 }
 
-maas_status sandbox_seal(unsigned *steps, maas_error *error)
+maas_status sandbox_admit(maas_error *error)
 {
     if (!logs_to_a_file() && !limit(RLIMIT_FSIZE, 0))
         return fail(error, MAAS_E_PRECONDITION, "limiting file sizes: %s", strerror(errno));
+    return syscalls_admit(error);
+}
+
+maas_status sandbox_seal(unsigned *steps, maas_error *error)
+{
     if (MAAS_SANITIZED) /* their reports open /proc files and symbolizers */
         return MAAS_OK;
     maas_status status = syscalls_seal(error);

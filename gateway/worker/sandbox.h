@@ -2,7 +2,8 @@
  * sandbox.h: what a worker gives up before it touches one byte of plugin or artifact, and what more
  * it gives up before it serves. [main thread, in this order, once]
  *
- *     sandbox_enter → engine_plugin_load → engine_model_load → sandbox_seal → serve
+ *     sandbox_enter → engine_plugin_copy → sandbox_admit → engine_plugin_load_copy →
+ *     engine_model_load → sandbox_seal → serve
  *
  * A step the kernel does not know is left out and missing from the report; a step that exists and
  * fails is an error.
@@ -34,7 +35,9 @@ struct sandbox_plan {
 
 maas_status MUST_USE sandbox_enter(const struct sandbox_plan *plan, unsigned *out_steps,
                                    maas_error *error);
-/* After the load: no open, no new thread, no executable mapping, no file is written. */
+/* Before the plugin's first instruction: no file grows any more, and none is made in memory. */
+maas_status MUST_USE sandbox_admit(maas_error *error);
+/* After the load: no open, no new thread, no executable mapping. */
 maas_status MUST_USE sandbox_seal(unsigned *steps, maas_error *error);
 
 /* "rlimits,landlock,seccomp,sealed" as far as they are active. */

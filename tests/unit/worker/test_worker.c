@@ -2,7 +2,7 @@
  * The real maas-worker with a real plugin behind a real channel: answers, refusals, cancelling,
  * deadlines, full rings, and a plugin that dies.
  */
-#include "channel/channel.h"
+#include "host.h"
 #include "probe.h"
 
 #include <setjmp.h>
@@ -12,104 +12,20 @@
 #include <string.h>
 #include <cmocka.h>
 
-#include <errno.h>
-#include <fcntl.h>
-#include <poll.h>
 #include <signal.h>
-#include <spawn.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
-#define LOOPS 2
-
-struct worker { /* what the gateway knows of one */
-    struct channel *channel;
-    pid_t pid;
-    char ready[256]; /* its line on the ready pipe */
-};
-
-struct answer {
-    struct complete_frame frame;
-    char param[65], text[253], body[4096];
-};
-
-static struct worker worker;
-
-static void pass(posix_spawn_file_actions_t *actions, int fd, int target)
-{
-    assert_int_equal(
-        posix_spawn_file_actions_adddup2(actions, fcntl(fd, F_DUPFD_CLOEXEC, 100), target), 0);
-}
-
-/* Descriptors 3 memfd, 4 event, 5 ready, 6.. loops, as the gateway passes them. */
-static void spawn(const struct channel *ch, int ready, const char *plugin, const char *options,
-                  pid_t *out_pid)
-{
-    posix_spawn_file_actions_t actions;
-    posix_spawn_file_actions_init(&actions);
-    pass(&actions, channel_memfd(ch), 3);
-    pass(&actions, channel_worker_eventfd(ch), 4);
-    pass(&actions, ready, 5);
-    for (uint32_t i = 0; i < LOOPS; i++)
-        pass(&actions, channel_loop_eventfd(ch, i), 6 + (int)i);
-    char parent[16];
-    snprintf(parent, sizeof(parent), "%d", (int)getpid());
-    const char *argv[] = { MAAS_WORKER,
-                           "serve",
-                           "--memfd",
-                           "3",
-                           "--event",
-                           "4",
-                           "--ready",
-                           "5",
-                           "--loops",
-                           "2",
-                           "--loop-events",
-                           "6,7",
-                           "--plugin",
-                           plugin,
-                           "--root",
-                           MAAS_SOURCE_DIR "/tests/unit/worker",
-                           "--options",
-                           options,
-                           "--memory-max",
-                           "4294967296",
-                           "--parent",
-                           parent,
-                           NULL };
-    union {
-        const char **from;
-        char *const *to;
-    } args = { .from = argv };
-    static char *const environment[] = { NULL };
-    assert_int_equal(posix_spawn(out_pid, MAAS_WORKER, &actions, NULL, args.to, environment), 0);
-    posix_spawn_file_actions_destroy(&actions);
-    for (int fd = 100; fd < 100 + 3 + LOOPS; fd++)
-        close(fd);
-}
+static struct host worker;
 
 static void worker_start(const char *plugin, const char *options)
 {
-    maas_error error = MAAS_ERROR_INIT;
-    int pipe_fds[2];
-    assert_int_equal(pipe2(pipe_fds, O_CLOEXEC), 0);
-    assert_int_equal(channel_create(LOOPS, 65536, 4096, &worker.channel, &error), MAAS_OK);
-    spawn(worker.channel, pipe_fds[1], plugin, options, &worker.pid);
-    close(pipe_fds[1]);
-    struct pollfd fd = { .fd = pipe_fds[0], .events = POLLIN };
-    assert_int_equal(poll(&fd, 1, 20000), 1);
-    ssize_t n = read(pipe_fds[0], worker.ready, sizeof(worker.ready) - 1);
-    assert_true(n > 0);
-    worker.ready[n] = 0;
-    close(pipe_fds[0]);
+    host_start(&worker, plugin, options);
 }
 
 static int worker_wait(void)
 {
-    int status = 0;
-    assert_int_equal(waitpid(worker.pid, &status, 0), worker.pid);
-    worker.pid = 0;
-    return status;
+    return host_wait(&worker);
 }
 
 static int start(void **state)
@@ -122,35 +38,14 @@ static int start(void **state)
 static int stop(void **state)
 {
     (void)state;
-    if (worker.pid) {
-        kill(worker.pid, SIGKILL);
-        (void)worker_wait();
-    }
-    channel_free(worker.channel);
-    worker = (struct worker){ 0 };
+    host_stop(&worker);
     return 0;
 }
-
-/* ---- the gateway's part */
 
 static bool send_of(uint8_t tenant, uint32_t loop, uint64_t job, const char *body,
                     uint64_t deadline_ns)
 {
-    struct submit_frame frame = { .kind = SUBMIT_INFER,
-                                  .tenant = { { tenant } },
-                                  .surface = SURFACE_REGRESSION,
-                                  .job = job,
-                                  .deadline_ns = deadline_ns,
-                                  .max_rows = 1000,
-                                  .json_len = UINT32_MAX,
-                                  .name_len = 5,
-                                  .version_len = 1,
-                                  .request_id_len = 3,
-                                  .body_len = (uint32_t)strlen(body) };
-    const struct channel_part parts[] = {
-        { &frame, sizeof(frame) }, { "probe", 5 }, { "1", 1 }, { "r-1", 3 }, { body, strlen(body) }
-    };
-    return channel_submit(worker.channel, loop, parts, 5);
+    return host_send_of(&worker, tenant, loop, job, body, deadline_ns);
 }
 
 static bool send_frame(uint32_t loop, uint64_t job, const char *body, uint64_t deadline_ns)
@@ -160,57 +55,17 @@ static bool send_frame(uint32_t loop, uint64_t job, const char *body, uint64_t d
 
 static void submit(uint32_t loop, uint64_t job, const char *body)
 {
-    assert_true(send_frame(loop, job, body, 0));
-    channel_wake_worker(worker.channel);
+    host_submit(&worker, loop, job, body);
 }
 
-static bool take_answer(uint32_t loop, struct answer *out)
-{
-    size_t len;
-    const char *at = channel_peek_complete(worker.channel, loop, &len);
-    if (!at)
-        return false;
-    memset(out, 0, sizeof(*out));
-    assert_true(len >= sizeof(out->frame));
-    memcpy(&out->frame, at, sizeof(out->frame));
-    const struct complete_frame *f = &out->frame;
-    assert_int_equal(len, sizeof(*f) + f->param_len + f->text_len + f->body_len);
-    assert_true(f->param_len < sizeof(out->param) && f->text_len < sizeof(out->text) &&
-                f->body_len < sizeof(out->body));
-    at += sizeof(*f);
-    memcpy(out->param, at, f->param_len);
-    memcpy(out->text, at + f->param_len, f->text_len);
-    memcpy(out->body, at + f->param_len + f->text_len, f->body_len);
-    channel_consume_complete(worker.channel, loop);
-    return true;
-}
-
-/* Waits as a loop does; false when nothing came within the time. */
 static bool receive(uint32_t loop, struct answer *out, int timeout_ms)
 {
-    struct pollfd fd = { .fd = channel_loop_eventfd(worker.channel, loop), .events = POLLIN };
-    uint64_t count;
-    for (;;) {
-        if (take_answer(loop, out))
-            return true;
-        channel_loop_sleeps(worker.channel, loop, true);
-        bool there = take_answer(loop, out);
-        if (!there && poll(&fd, 1, timeout_ms) != 1)
-            return false;
-        channel_loop_sleeps(worker.channel, loop, false);
-        if (there)
-            return true;
-        (void)!read(fd.fd, &count, sizeof(count));
-    }
+    return host_receive(&worker, loop, out, timeout_ms);
 }
 
 static struct answer ask(uint32_t loop, uint64_t job, const char *body)
 {
-    struct answer answer;
-    submit(loop, job, body);
-    assert_true(receive(loop, &answer, 20000));
-    assert_int_equal(answer.frame.job, job);
-    return answer;
+    return host_ask(&worker, loop, job, body);
 }
 
 static void the_ready_line_names_the_sandbox(void **state)
