@@ -146,6 +146,25 @@ static void flip_some(struct worker *w, uint32_t count)
         flip(w);
 }
 
+/* Flips that agree with each other: of the answer that was just written, the record's length and
+ * the body's become the same larger one, so only the ring's own bounds can tell. */
+static void lie(struct worker *w, uint64_t job)
+{
+    static const uint32_t most[] = { 4096, RING / 2, 2 * RING, UINT32_MAX };
+    uint8_t *ring = w->map + w->bytes - RING;
+    uint32_t len = (uint32_t)(dice(w) >> 8) % most[dice(w) % COUNT_OF(most)];
+    for (size_t at = 0; at + 64 <= RING; at += 64) {
+        struct complete_frame frame;
+        memcpy(&frame, ring + at + 8, sizeof(frame));
+        if (frame.kind != COMPLETE_DONE || frame.job != job || len < sizeof(frame))
+            continue;
+        frame.body_len = len - (uint32_t)sizeof(frame);
+        memcpy(ring + at + 8, &frame, sizeof(frame));
+        memcpy(ring + at, &len, sizeof(len));
+        atomic_fetch_add_explicit(&flips, 2, memory_order_relaxed);
+    }
+}
+
 /* Echoes the body of a request; what a hostile worker sent itself may be no request at all. */
 static void answer(struct worker *w, const uint8_t *record, size_t len)
 {
@@ -167,6 +186,8 @@ static void answer(struct worker *w, const uint8_t *record, size_t len)
     while (!channel_complete(w->end, 0, parts, 2) && !channel_broken(w->end) &&
            !atomic_load(&w->stop))
         flip_some(w, 1);
+    if (w->hostile && dice(w) % 128 == 0)
+        lie(w, frame.job);
     flip_some(w, PER_RECORD / 2);
 }
 
