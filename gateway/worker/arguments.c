@@ -159,8 +159,9 @@ maas_status arguments_parse(int argc, char **argv, struct serve_arguments *out, 
             return fail(error, MAAS_E_INVALID, "'%s %s' is not understood", argv[i], argv[i + 1]);
     }
     if (!out->memfd || !out->event || !out->ready || !out->loop_events[0] || !out->plugin ||
-        !out->root || !out->parent)
+        !out->root || !out->parent || !out->has_sha256)
         return fail(error, MAAS_E_INVALID,
-                    "serve needs --memfd --event --loop-events --ready --plugin --root --parent");
+                    "serve needs --memfd --event --loop-events --ready --plugin --sha256 --root "
+                    "--parent");
     return MAAS_OK;
 }

@@ -3,7 +3,7 @@
  * fork of it), with its descriptors passed by number:
  *
  *     maas-worker serve --memfd N --event N --loops N --loop-events N,N,... --ready N
- *                       --plugin FILE.so [--sha256 HEX] --root DIR
+ *                       --plugin FILE.so --sha256 HEX --root DIR
  *                       [--options '{"name": value}' | --options name=value ...]
  *                       --memory-max BYTES --parent PID
  *     maas-worker train|evaluate ...      (gateway/engine/train_cli.h)
@@ -78,7 +78,7 @@ static maas_status prepare(const struct serve_arguments *a, unsigned *out_steps,
     if (status == MAAS_OK)
         status = channel_attach(a->memfd, a->event, a->loop_events, a->loops, &channel, error);
     if (status == MAAS_OK)
-        status = load_plugin(a->plugin, a->has_sha256 ? a->sha256 : NULL, &plugin, error);
+        status = load_plugin(a->plugin, a->sha256, &plugin, error);
     if (status == MAAS_OK)
         status = engine_model_load(plugin, a->root, a->options, a->option_count, &model, error);
     if (status == MAAS_OK)

@@ -5,6 +5,7 @@
 #include "served.h"
 
 #include <fcntl.h>
+#include <openssl/sha.h>
 #include <poll.h>
 #include <signal.h>
 #include <spawn.h>
@@ -23,17 +24,31 @@ struct served {
     uint32_t turn;
 };
 
+/* As the gateway tells it of a file that is allowed. */
+static void digest_of(const char *plugin, char hex[65])
+{
+    uint8_t digest[32];
+    char *data;
+    size_t len;
+    CHECK(file_read(plugin, (size_t)64 << 20, &data, &len, NULL) == MAAS_OK);
+    SHA256((const unsigned char *)data, len, digest);
+    free(data);
+    hex_encode(digest, sizeof(digest), hex);
+}
+
 static void spawn(struct served *s, int ready, const char *plugin, const char *root)
 {
-    char parent[16];
+    char parent[16], sha256[65];
     posix_spawn_file_actions_t actions;
     const int from[] = { channel_memfd(s->channel), channel_worker_eventfd(s->channel), ready,
                          channel_loop_eventfd(s->channel, 0) };
     snprintf(parent, sizeof(parent), "%d", (int)getpid());
-    const char *argv[] = { WORKER,     "serve", "--memfd", "3",  "--event",       "4",
-                           "--ready",  "5",     "--loops", "1",  "--loop-events", "6",
-                           "--plugin", plugin,  "--root",  root, "--memory-max",  "4294967296",
-                           "--parent", parent,  NULL };
+    digest_of(plugin, sha256);
+    const char *argv[] = {
+        WORKER,         "serve",      "--memfd",       "3",    "--event",  "4",    "--ready", "5",
+        "--loops",      "1",          "--loop-events", "6",    "--plugin", plugin, "--root",  root,
+        "--memory-max", "4294967296", "--parent",      parent, "--sha256", sha256, NULL
+    };
     union {
         const char **from;
         char *const *to;

@@ -17,6 +17,7 @@
 #include <fcntl.h>
 #include <linux/filter.h>
 #include <linux/seccomp.h>
+#include <openssl/sha.h>
 #include <poll.h>
 #include <signal.h>
 #include <spawn.h>
@@ -61,10 +62,24 @@ static void pass_all(posix_spawn_file_actions_t *actions, const struct channel *
         pass(actions, channel_loop_eventfd(ch, i), 6 + (int)i);
 }
 
+/* What the gateway tells of the file that it found. */
+static void digest_of(const struct host *host, const char *plugin, char hex[65])
+{
+    uint8_t digest[32] = { 0 };
+    char *data = NULL;
+    size_t len = 0;
+    if (file_read(plugin, (size_t)64 << 20, &data, &len, NULL) == MAAS_OK)
+        SHA256((const unsigned char *)data, len, digest);
+    free(data);
+    digest[31] ^= host->other_file;
+    hex_encode(digest, sizeof(digest), hex);
+}
+
 static void spawn(const struct host *host, int ready, const char *plugin, const char *options,
                   pid_t *out_pid)
 {
-    char parent[16];
+    char parent[16], sha256[65];
+    digest_of(host, plugin, sha256);
     snprintf(parent, sizeof(parent), "%d", (int)getpid());
     const char *argv[] = { "test",
                            OLD_KERNEL,
@@ -88,6 +103,8 @@ static void spawn(const struct host *host, int ready, const char *plugin, const 
                            options,
                            "--loop-events",
                            "6,7",
+                           "--sha256",
+                           sha256,
                            "--memory-max",
                            "4294967296",
                            NULL };

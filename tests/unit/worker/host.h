@@ -16,6 +16,7 @@ struct host { /* what the gateway knows of one worker */
     pid_t pid;
     char ready[256];       /* its line on the ready pipe; empty when it ended without one */
     bool without_landlock; /* for the next start: on a kernel that has none */
+    bool other_file;       /* for the next start: the plugin is not the file that was allowed */
 };
 
 struct answer {

@@ -308,6 +308,16 @@ static void a_load_that_fails_is_told_in_one_line(void **state)
     assert_non_null(strstr(worker.ready, "failed plugin"));
 }
 
+static void a_file_that_was_exchanged_after_the_gateway_looked_is_not_run(void **state)
+{
+    (void)state;
+    worker.other_file = true;
+    worker_start(PROBE_SO, "{}");
+    assert_non_null(strstr(worker.ready, "failed plugin"));
+    assert_non_null(strstr(worker.ready, "does not have the sha256 that is allowed"));
+    assert_true(WIFEXITED(worker_wait()));
+}
+
 int main(void)
 {
 #define CASE(f) cmocka_unit_test_setup_teardown(f, start, stop)
@@ -330,6 +340,8 @@ int main(void)
         CASE(landlock_keeps_other_files_closed),
         CASE(a_broken_channel_ends_the_worker),
         cmocka_unit_test_teardown(a_load_that_fails_is_told_in_one_line, stop),
+        cmocka_unit_test_teardown(a_file_that_was_exchanged_after_the_gateway_looked_is_not_run,
+                                  stop),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
