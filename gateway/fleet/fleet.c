@@ -306,6 +306,8 @@ static void worker_gone(struct fleet *fleet, struct pool *pool, struct worker *w
         atomic_fetch_add(&fleet->crashes, 1);
     if (WIFSIGNALED(wait_status) && WTERMSIG(wait_status) == SIGSYS)
         atomic_fetch_add(&fleet->sandbox_kills, 1);
+    if (w->revoked && !pool->wanted) /* nothing replaces it: nobody shall wait for that */
+        fleet_tell(fleet, ROUTE_DOWN, &pool->id, NULL);
     w->revoked = false;
     worker_close_ready(w);
     worker_note_death(w, now);

@@ -71,11 +71,11 @@ class Place:
         return digest
 
     def deploy(self, name, plugin):
-        """A model of a plugin that needs nothing from its artifact (but an artifact holds a file)."""
+        """A model of a plugin that needs nothing from its artifact (but an artifact holds a file); a new version when there is one."""
         tar = io.BytesIO()
         with tarfile.open(fileobj=tar, mode="w", format=tarfile.USTAR_FORMAT) as pack:
             pack.addfile(tarfile.TarInfo("nothing"))
-        assert self.admin("POST", "/admin/v1/models", {"name": name, "task": "regression"})[0] == 201
+        assert self.admin("POST", "/admin/v1/models", {"name": name, "task": "regression"})[0] in (201, 409)
         status, _, version = self.admin("POST", f"/admin/v1/models/{name}/versions?plugin={plugin}", tar.getvalue(),
                                         headers={"Content-Type": "application/x-tar"})
         assert status == 201, version

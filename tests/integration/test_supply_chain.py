@@ -122,6 +122,17 @@ def test_an_exchanged_file_is_not_loaded_by_the_next_worker_and_revoking_ends_th
         assert plugin(place, "maas.faulty", digest)["state"] == "revoked" and len(audited(place, "plugin.revoke", digest)) == 1
 
 
+def test_revoking_ends_an_old_version_that_serves_until_the_new_one_is_ready(place, plugins):
+    digest = place.allow_plugin(plugins / "maas.faulty.so")
+    place.deploy("stuck", "maas.faulty")
+    place.until(served(place, "stuck"), 10)
+    place.deploy("stuck", "maas.absent")  # there is no such file: the first version goes on
+    place.until(lambda: any(w["version"] == 2 and w["reason"] for w in place.workers("stuck")), 10)
+    assert ask(place, "stuck") == 200
+    assert place.admin("DELETE", f"/admin/v1/plugins/maas.faulty/{digest}")[0] == 200
+    assert place.until(lambda: ask(place, "stuck") == 503, 10) < 2
+
+
 def test_a_gateway_that_starts_anew_loads_nothing_that_was_revoked_meanwhile(place, plugins):
     file = plugins / "maas.faulty.so"
     digest = place.allow_plugin(file)  # once more: revoked before
