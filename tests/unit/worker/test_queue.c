@@ -58,6 +58,16 @@ static size_t read_all(struct str text)
     return sum;
 }
 
+static uint32_t refused;
+
+static void refuse(void *arg, uint32_t loop, uint64_t job)
+{
+    (void)arg;
+    (void)job;
+    assert_int_equal(loop, 0);
+    refused++;
+}
+
 static uint32_t take_all(struct queue *q)
 {
     struct job *job;
@@ -67,7 +77,7 @@ static uint32_t take_all(struct queue *q)
     for (; (job = queue_pop(q)) != NULL; count++) {
         sum = sum + read_all(job->name) + read_all(job->version) + read_all(job->request_id) +
               read_all(job->body);
-        queue_recycle(q, job);
+        queue_end(q, job, 1000);
     }
     return count;
 }
@@ -83,7 +93,8 @@ static void flipped_frames_are_dropped_or_read_within_their_bounds(void **state)
         assert_int_equal(fstat(channel_memfd(ch), &st), 0);
         uint8_t *map = mmap(NULL, (size_t)st.st_size, PROT_READ | PROT_WRITE, MAP_SHARED,
                             channel_memfd(ch), 0);
-        struct queue *q = queue_new(ch, 1 << 20);
+        const struct fair_limits limits = { 64, 64, 1 << 18, 1 << 20 };
+        struct queue *q = queue_new(ch, &limits, (struct queue_refusal){ refuse, NULL });
         assert_true(map != MAP_FAILED && q);
         for (uint32_t i = 0; i < 40 && !channel_broken(ch); i++) {
             for (int n = 0; n < 6; n++)
@@ -97,7 +108,7 @@ static void flipped_frames_are_dropped_or_read_within_their_bounds(void **state)
         munmap(map, (size_t)st.st_size);
         channel_free(ch);
     }
-    print_message("%u jobs taken, %u channels broken\n", taken, broken);
+    print_message("%u jobs taken, %u refused, %u channels broken\n", taken, refused, broken);
     assert_true(taken > LIVES && broken > 0);
 }
 
