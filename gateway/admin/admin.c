@@ -278,6 +278,8 @@ static void work(struct admin_call *call)
     }
     if (sql_commit(call->sql, &error))
         admin_problem(call, 503, NULL, "the database is away; nothing was changed");
+    else if (call->committed)
+        call->committed(call);
 }
 
 static struct admin_call *take(struct admin *admin)

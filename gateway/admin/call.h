@@ -45,6 +45,8 @@ struct admin_call {
     char actor[160];
     int status;
     struct buf out;
+    void (*committed)(struct admin_call *call); /* NULL, or what follows the commit */
+    struct uuid object;                         /* that it is about */
 };
 
 /* ---- plugins.c */

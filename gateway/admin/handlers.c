@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "admin/call.h"
+#include "admin/workers.h"
 #include "fleet/artifact.h"
 
 #define ARTIFACT_MAX ((uint32_t)256 << 20)
@@ -338,17 +339,6 @@ static void put_deployment(struct admin_call *call)
            "the name, the visibility or the version does not fit");
 }
 
-static void list_deployments(struct admin_call *call)
-{
-    list(call,
-         "SELECT json_build_object('data', coalesce(json_agg(d), '[]')) FROM (SELECT d.id, d.name, "
-         "d.tenant_id, m.name AS model,"
-         " v.number AS version, v.plugin, d.visibility, d.state FROM maas.deployments d"
-         " JOIN maas.model_versions v ON v.id = d.model_version_id JOIN maas.models m ON m.id = "
-         "v.model_id ORDER BY d.name " ROWS ") d",
-         NULL, 0);
-}
-
 /* ---- usage, audit, workers */
 
 static void list_usage(struct admin_call *call)
@@ -373,35 +363,6 @@ static void list_audit(struct admin_call *call)
          NULL, 0);
 }
 
-static void list_workers(struct admin_call *call)
-{
-    enum { MAX = 1024 };
-    struct fleet_worker *rows = calloc(MAX, sizeof(*rows));
-    struct buf b;
-    if (!rows) {
-        admin_problem(call, 503, NULL, "no memory for the list");
-        return;
-    }
-    uint32_t n = fleet_workers(call->app->fleet, rows, MAX);
-    buf_init(&b, 4 << 20);
-    buf_str(&b, STR("{\"data\":["));
-    for (uint32_t i = 0; i < n && i < MAX; i++) {
-        buf_fmt(&b,
-                "%s{\"deployment\":\"%s\",\"version\":%u,\"plugin\":\"%s\",\"state\":\"%s\","
-                "\"pid\":%d,\"restarts\":%u,\"sha256\":\"%s\",\"sandbox\":",
-                i ? "," : "", rows[i].deployment, rows[i].version, rows[i].plugin, rows[i].state,
-                rows[i].pid, rows[i].restarts, rows[i].sha256);
-        buf_json(&b, str_of(rows[i].sandbox));
-        buf_str(&b, STR(",\"reason\":"));
-        buf_json(&b, str_of(rows[i].reason));
-        buf_str(&b, STR("}"));
-    }
-    buf_str(&b, STR("]}"));
-    admin_reply(call, 200, buf_view(&b));
-    buf_release(&b);
-    free(rows);
-}
-
 #define SMALL 65536
 const struct admin_route admin_routes[] = {
     { "POST", "/admin/v1/tenants", ROLE_OPERATOR, SMALL, create_tenant },
@@ -417,6 +378,7 @@ const struct admin_route admin_routes[] = {
     { "POST", "/admin/v1/models/{}/versions", ROLE_OPERATOR, ARTIFACT_MAX, create_version },
     { "PUT", "/admin/v1/deployments/{}", ROLE_OPERATOR, SMALL, put_deployment },
     { "GET", "/admin/v1/deployments", ROLE_VIEWER, 0, list_deployments },
+    { "POST", "/admin/v1/deployments/{}/restart", ROLE_OPERATOR, 0, restart_deployment },
     { "POST", "/admin/v1/plugins", ROLE_OWNER, SMALL, admin_allow_plugin },
     { "GET", "/admin/v1/plugins", ROLE_VIEWER, 0, admin_list_plugins },
     { "DELETE", "/admin/v1/plugins/{}/{}", ROLE_OPERATOR, 0, admin_revoke_plugin },

@@ -106,7 +106,7 @@ enum step_result info_v2_model_ready(struct call *call)
     if (call->version.len && !str_eq(call->version, str_of(d->version_text)))
         return call_fail(call, 404, "version_not_found", STR("version"),
                          "the model '%s' has no such version here", d->name);
-    if (!fleet_route(call->at->fleet, &d->id))
+    if (!fleet_route_serves(fleet_route(call->at->fleet, &d->id))) /* asking loads it, too */
         return call_fail(call, 503, "model_unavailable", STR(""), "the model '%s' is not ready",
                          d->name);
     buf_init(&b, BODY_MAX);

@@ -510,7 +510,7 @@ static enum step_result step_dispatch(struct call *call)
     job->parts[3] = (struct channel_part){ body.data, body.len };
     job->done = on_job;
     call->has_job = true;
-    if (route && fleet_send(at->fleet, route, job))
+    if (fleet_send(at->fleet, route, job))
         return STEP_WAIT;
     call->has_job = false;
     exchange_header(call->ex, STR("retry-after"), STR("1"));

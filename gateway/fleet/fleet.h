@@ -1,15 +1,18 @@
 /*
  * fleet.h: the gateway's side of its workers: which processes should run, their start, watch and
- * restart, and the lanes by which an event loop sends requests to them and gets answers.
+ * restart, the swap of one version for another, and the lanes by which an event loop sends requests
+ * to them and gets answers.
  *
  *     registry thread ── fleet_want ──▶ control thread (the process' main thread: parent of all
  * workers) │ loop_post: lane opened, lane lost, route switched ▼ loop: fleet_route → fleet_send
  * ──ring──▶ worker ──ring──▶ job.done on the same loop
  *
  * A deployment's route names the version that is ready, so a new version takes over only once its
- * workers are loaded, and the old ones are drained. A job is done exactly once: by its answer, its
- * deadline (504), its worker's death (502 when it had started), or the end of what it waits for
- * (503). A job that had not started when its worker died is sent again to the next one.
+ * workers are loaded and have passed their self-test, and the old ones are drained; one that fails
+ * never gets a request. A deployment that is not loaded is loaded by the first request for it. A
+ * job is done exactly once: by its answer, its deadline (504), its worker's death (502 when it had
+ * started), or the end of what it waits for (503). A job that had not started when its worker died
+ * is sent again to the next one.
  */
 #ifndef MAAS_FLEET_H
 #define MAAS_FLEET_H
@@ -25,6 +28,8 @@ struct fleet_config {
     const char *worker_binary, *plugins_dir, *cache_dir, *conninfo;
     uint32_t loops, workers_per_model, ring_bytes, queue_max, sql_timeout_ms, start_ms,
         hang_grace_ms;
+    uint32_t resident_max; /* deployments loaded at a time; 0: all */
+    uint32_t starts_max;   /* pools that start at a time */
     uint64_t memory_max;
 };
 
@@ -37,17 +42,23 @@ void fleet_stop(struct fleet *fleet); /* [any], async-signal-safe */
 void fleet_free(struct fleet *fleet); /* ends the workers; the loops no longer run */
 /* The newest wish: one pool of workers per deployed version. Takes a reference. [any] */
 void fleet_want(struct fleet *fleet, struct snapshot *snapshot);
-/* All deployments of the newest wish are routed, or given up for now. [any] */
+/* What is to be loaded of the first wish serves, or was given up for now. [any] */
 bool fleet_is_ready(const struct fleet *fleet);
+/* New workers for a deployment, which take over from the old ones when all are ready: its plugin's
+ * file is read again. Also tries again what failed. Nothing when there is no such one. [any] */
+void fleet_restart(struct fleet *fleet, const struct uuid *deployment);
 
 maas_status MUST_USE fleet_port_new(struct fleet *fleet, struct loop *loop, struct fleet_port **out,
                                     maas_error *error);
 void fleet_port_free(struct fleet_port *port);
 
-/* The pool that serves a deployment now; NULL while none was ever ready. Borrowed until the next
- * turn. [loop] */
+/*
+ * Where a deployment's requests go now, never NULL: the pool that serves it, or a place to wait for
+ * one, whose load is asked for by this call. Borrowed until the next turn. [loop]
+ */
 struct fleet_route;
-struct fleet_route *fleet_route(const struct fleet_port *port, const struct uuid *deployment);
+struct fleet_route *fleet_route(struct fleet_port *port, const struct uuid *deployment);
+bool fleet_route_serves(const struct fleet_route *route); /* a pool is loaded and not refused */
 
 enum job_end {
     JOB_ANSWERED,  /* the worker's frame is there, whatever its status */
@@ -71,6 +82,7 @@ struct job {
     struct lane *lane; /* NULL while it waits for one */
     struct job *next, *prev;
     struct timer deadline;
+    uint64_t arrival; /* its place among the requests of this loop */
     uint32_t slot;
     bool abandoned;
 };
@@ -85,11 +97,12 @@ bool fleet_send(struct fleet_port *port, struct fleet_route *route, struct job *
 void fleet_abandon(struct fleet_port *port, struct job *job);
 
 struct fleet_counts { /* [any] */
-    uint64_t starts, exits, crashes, kills, load_failures, hostile_frames;
+    uint64_t starts, exits, crashes, kills, load_failures, hostile_frames, swaps, swap_failures,
+        evictions;
     uint64_t plugins_refused; /* starts that were not made: the file's digest is not allowed */
     uint64_t plugins_revoked; /* workers that were ended because theirs is no longer allowed */
     uint64_t sandbox_kills;   /* workers that died of a forbidden system call (SIGSYS) */
-    uint32_t workers_ready, workers_wanted;
+    uint32_t workers_ready, workers_wanted, resident;
 };
 void fleet_counts(const struct fleet *fleet, struct fleet_counts *out);
 
@@ -102,5 +115,15 @@ struct fleet_worker {
     int pid;
 };
 uint32_t fleet_workers(struct fleet *fleet, struct fleet_worker *out, uint32_t max);
+/* Likewise one a deployment. */
+struct fleet_deployment {
+    struct uuid id;
+    const char *state;        /* idle, loading, serving, swapping, failed: static text */
+    uint32_t wanted, serving; /* numbers of versions; serving 0: none */
+    uint32_t generation;      /* another with each switch; 0: nothing serves */
+    uint32_t attempts;        /* that failed in a row */
+    char reason[200];         /* of the last of them */
+};
+uint32_t fleet_deployments(struct fleet *fleet, struct fleet_deployment *out, uint32_t max);
 
 #endif

@@ -1,6 +1,5 @@
 /*
- * lane.c: the loop's side of the fleet. A route is a pool of workers that serve one version; a lane
- * is one worker of it as this loop sees it: a pair of rings, a table of slots for the requests in
+ * lane.c: one worker as a loop sees it: a pair of rings, a table of slots for the requests in
  * flight, and one watched eventfd.
  *
  * A request takes a slot (its number and generation make the job id), is written into the
@@ -17,81 +16,22 @@
  * Rejected: one eventfd for all workers (a hostile worker could eat the others' wake-ups); a frame
  * for "started" (a mark in shared memory is free and is read only after a death).
  */
-#include "fleet/link.h"
-
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
 #include "base/log.h"
-#include "fleet/slots.h"
+#include "fleet/port.h"
 
-#define LANES_MAX 16 /* workers of one pool */
+/* Unloading picks whom nobody has used for long: this is exact enough, and two loops that serve
+ * from one worker need not fight for the cache line. */
+#define USED_STEP_NS ((uint64_t)10 * 1000000)
 
-struct lane {
-    struct fleet_port *port;
-    struct fleet_route *route;
-    struct link *link;
-    struct watch *watch;
-    struct slots slots;
-    bool closing, dirty;
-    struct timer hang;
-    uint64_t hang_job;
-    struct lane *next;
-};
-
-struct fleet_route {
-    struct pool_id id;
-    struct fleet_route *next;
-    struct lane *lanes[LANES_MAX];
-    uint32_t lane_count;
-    struct job *waiting_head, *waiting_tail;
-    uint32_t waiting;
-    bool active, down;
-};
-
-struct fleet_port {
-    struct fleet *fleet;
-    struct loop *loop;
-    struct fleet_route *routes;
-    struct lane *lanes;
-    uint32_t queue_max;
-};
-
-/* ---- the list of requests that wait for room or for a worker */
-
-static void waiting_add(struct fleet_route *route, struct job *job)
-{
-    job->lane = NULL;
-    job->next = NULL;
-    job->prev = route->waiting_tail;
-    *(route->waiting_tail ? &route->waiting_tail->next : &route->waiting_head) = job;
-    route->waiting_tail = job;
-    route->waiting++;
-}
-
-static void waiting_remove(struct fleet_route *route, struct job *job)
-{
-    *(job->prev ? &job->prev->next : &route->waiting_head) = job->next;
-    *(job->next ? &job->next->prev : &route->waiting_tail) = job->prev;
-    job->next = job->prev = NULL;
-    route->waiting--;
-}
-
-static void job_end(struct job *job, enum job_end end, const struct complete_frame *frame,
-                    const uint8_t *payload)
+void job_end(struct job *job, enum job_end end, const struct complete_frame *frame,
+             const uint8_t *payload)
 {
     timer_stop(&job->deadline);
     job->done(job, end, frame, payload);
-}
-
-static void waiting_end_all(struct fleet_route *route, enum job_end end)
-{
-    while (route->waiting_head) {
-        struct job *job = route->waiting_head;
-        waiting_remove(route, job);
-        job_end(job, end, NULL, NULL);
-    }
 }
 
 /* ---- sending */
@@ -106,6 +46,15 @@ static struct lane *lane_least_loaded(const struct fleet_route *route)
             best = lane;
     }
     return best;
+}
+
+static void lane_note_use(struct lane *lane)
+{
+    uint64_t now = loop_now_ns(lane->port->loop);
+    if (now - lane->used_ns < USED_STEP_NS)
+        return;
+    lane->used_ns = now;
+    atomic_store_explicit(&lane->link->used_ns, now, memory_order_relaxed);
 }
 
 static bool lane_submit(struct lane *lane, struct job *job)
@@ -126,29 +75,14 @@ static bool lane_submit(struct lane *lane, struct job *job)
     job->slot = slot;
     job->version = pool->number;
     lane->dirty = true;
+    lane_note_use(lane);
     return true;
 }
 
-static bool route_submit(struct fleet_route *route, struct job *job)
+bool route_submit(struct fleet_route *route, struct job *job)
 {
     struct lane *lane = lane_least_loaded(route);
     return lane && lane_submit(lane, job);
-}
-
-static void route_flush(struct fleet_route *route)
-{
-    while (route->waiting_head) {
-        struct job *job = route->waiting_head;
-        waiting_remove(route, job);
-        if (route_submit(route, job))
-            continue;
-        job->next = route->waiting_head; /* back to the front: order is kept */
-        job->prev = NULL;
-        *(route->waiting_head ? &route->waiting_head->prev : &route->waiting_tail) = job;
-        route->waiting_head = job;
-        route->waiting++;
-        return;
-    }
 }
 
 /* Watches the request that is overdue the longest: it has a grace from its deadline on. */
@@ -162,50 +96,6 @@ static void hang_watch(struct lane *lane)
     uint64_t end = lane->slots.all[slot].overdue_ns + grace_ns, now = loop_now_ns(loop);
     lane->hang_job = slots_id(&lane->slots, slot);
     timer_start(loop, &lane->hang, end > now ? (end - now) / 1000000 : 0);
-}
-
-static void on_deadline(struct timer *timer)
-{
-    struct job *job = (struct job *)(void *)((char *)timer - offsetof(struct job, deadline));
-    struct lane *lane = job->lane;
-    if (!lane) {
-        waiting_remove(job->route, job);
-    } else {
-        struct loop *loop = lane->port->loop;
-        channel_mark_cancelled(lane->link->channel, loop_index(loop), job->frame.job);
-        slots_end_early(&lane->slots, job->slot, loop_now_ns(loop));
-        if (!lane->hang.due_ns)
-            hang_watch(lane);
-    }
-    job->done(job, job->abandoned ? JOB_ABANDONED : JOB_DEADLINE, NULL, NULL);
-}
-
-bool fleet_send(struct fleet_port *port, struct fleet_route *route, struct job *job)
-{
-    uint64_t now = loop_now_ns(port->loop);
-    job->route = route;
-    job->lane = NULL;
-    job->abandoned = false;
-    if (route->down || route->waiting >= port->queue_max)
-        return false;
-    if (route->waiting || !route_submit(route, job))
-        waiting_add(route, job);
-    job->deadline = (struct timer){ .fire = on_deadline };
-    uint64_t left = job->frame.deadline_ns > now ? job->frame.deadline_ns - now : 0;
-    timer_start(port->loop, &job->deadline, left / 1000000);
-    return true;
-}
-
-void fleet_abandon(struct fleet_port *port, struct job *job)
-{
-    struct lane *lane = job->lane;
-    job->abandoned = true;
-    if (lane) {
-        channel_mark_cancelled(lane->link->channel, loop_index(port->loop), job->frame.job);
-        return;
-    }
-    waiting_remove(job->route, job);
-    job_end(job, JOB_ABANDONED, NULL, NULL);
 }
 
 /* ---- answers */
@@ -267,6 +157,35 @@ static void lane_drain(struct lane *lane)
         atomic_fetch_add(&lane->link->drained, 1);
         fleet_poke(lane->port->fleet);
     }
+}
+
+/* True while the slot is this request's: it has not been answered. */
+static bool lane_holds(const struct lane *lane, const struct job *job, uint32_t slot, uint64_t id)
+{
+    return slots_has(&lane->slots, id) && lane->slots.all[slot].job == job;
+}
+
+/* A loop that stood still may find the answer in the ring: it counts, however late it is seen. The
+ * job's memory may be gone once it was answered. */
+static void on_deadline(struct timer *timer)
+{
+    struct job *job = (struct job *)(void *)((char *)timer - offsetof(struct job, deadline));
+    struct lane *lane = job->lane;
+    if (!lane) {
+        waiting_remove(job->route, job);
+    } else {
+        struct loop *loop = lane->port->loop;
+        uint32_t slot = job->slot;
+        uint64_t id = job->frame.job;
+        lane_drain(lane);
+        if (!lane_holds(lane, job, slot, id))
+            return;
+        channel_mark_cancelled(lane->link->channel, loop_index(loop), id);
+        slots_end_early(&lane->slots, slot, loop_now_ns(loop));
+        if (!lane->hang.due_ns)
+            hang_watch(lane);
+    }
+    job->done(job, job->abandoned ? JOB_ABANDONED : JOB_DEADLINE, NULL, NULL);
 }
 
 /* The watched request's grace is over. Others may have become overdue meanwhile; and a loop that
@@ -337,60 +256,34 @@ static bool port_before_poll(void *arg)
     return work;
 }
 
+void port_add_turns(struct fleet_port *port)
+{
+    loop_add_turn(port->loop, &(struct loop_turn){ port_before_poll, port_after_poll, port });
+}
+
 /* ---- what the control thread tells */
 
-static struct fleet_route *route_of_pool(const struct fleet_port *port, const struct pool_id *pool)
-{
-    for (struct fleet_route *route = port->routes; route; route = route->next)
-        if (uuid_eq(&route->id.deployment, &pool->deployment) &&
-            uuid_eq(&route->id.version, &pool->version))
-            return route;
-    return NULL;
-}
-
-static struct fleet_route *route_need(struct fleet_port *port, const struct pool_id *pool)
-{
-    struct fleet_route *route = route_of_pool(port, pool);
-    if (route)
-        return route;
-    route = calloc(1, sizeof(*route));
-    CHECK(route);
-    route->id = *pool;
-    route->next = port->routes;
-    port->routes = route;
-    return route;
-}
-
-static void lane_open(struct fleet_port *port, struct lane_message *m)
+void lane_open(struct fleet_route *route, struct link *link)
 {
     static const struct watch_ops ops = { .on_readable = on_event };
-    struct fleet_route *route = route_need(port, &m->pool);
+    struct fleet_port *port = route->port;
     struct lane *lane = calloc(1, sizeof(*lane));
     maas_error error = MAAS_ERROR_INIT;
-    CHECK(lane && route->lane_count < LANES_MAX && slots_init(&lane->slots, port->queue_max));
+    CHECK(lane && slots_init(&lane->slots, port->queue_max));
     lane->port = port;
     lane->route = route;
-    lane->link = m->link;
+    lane->link = link;
     lane->hang.fire = on_hang;
-    if (watch_new(port->loop, channel_loop_eventfd(m->link->channel, loop_index(port->loop)), &ops,
+    if (watch_new(port->loop, channel_loop_eventfd(link->channel, loop_index(port->loop)), &ops,
                   lane, &lane->watch, &error)) {
         LOG(LOG_ERROR, "lane.watch", F_STR("reason", error.text));
-        atomic_store(&m->link->kill, true);
+        atomic_store(&link->kill, true);
     } else {
         watch_want_read(lane->watch, true);
     }
     lane->next = port->lanes;
     port->lanes = lane;
-    route->lanes[route->lane_count++] = lane;
-    route->down = false;
-}
-
-static void route_drop_lane(struct lane *lane)
-{
-    struct fleet_route *route = lane->route;
-    for (uint32_t i = 0; i < route->lane_count; i++)
-        if (route->lanes[i] == lane)
-            route->lanes[i--] = route->lanes[--route->lane_count];
+    route_lane_opened(route, lane);
 }
 
 static struct lane *lane_of_link(struct fleet_port *port, const struct link *link)
@@ -401,34 +294,26 @@ static struct lane *lane_of_link(struct fleet_port *port, const struct link *lin
     return lane;
 }
 
-static struct fleet_route *route_active(const struct fleet_port *port,
-                                        const struct uuid *deployment)
-{
-    for (struct fleet_route *route = port->routes; route; route = route->next)
-        if (route->active && uuid_eq(&route->id.deployment, deployment))
-            return route;
-    return NULL;
-}
-
-/* A request whose worker died: told 502 when its work had begun, else it waits for the next worker.
- */
+/* A request whose worker died: told 502 when its work had begun, else it waits for the next worker
+ * in front of those that came after it. */
 static void job_orphaned(struct lane *lane, struct job *job, bool started)
 {
-    struct fleet_route *route =
-        lane->route->active ? lane->route : route_active(lane->port, &lane->route->id.deployment);
-    if (started)
+    if (started) {
         job_end(job, JOB_CRASHED, NULL, NULL);
-    else if (job->abandoned)
-        job_end(job, JOB_ABANDONED, NULL, NULL);
-    else if (!route || route->down)
-        job_end(job, JOB_NO_WORKER, NULL, NULL);
-    else {
-        job->route = route;
-        waiting_add(route, job);
+        return;
     }
+    if (job->abandoned) {
+        job_end(job, JOB_ABANDONED, NULL, NULL);
+        return;
+    }
+    struct fleet_route *front = route_front_or_ask(lane->port, &lane->route->id.deployment);
+    if (front->state == ROUTE_REFUSES)
+        job_end(job, JOB_NO_WORKER, NULL, NULL);
+    else
+        waiting_insert(front, job);
 }
 
-static void lane_free(struct lane *lane)
+void lane_free(struct lane *lane)
 {
     struct lane **at = &lane->port->lanes;
     while (*at != lane)
@@ -441,123 +326,60 @@ static void lane_free(struct lane *lane)
     free(lane);
 }
 
-static void lane_lost(struct fleet_port *port, struct lane_message *m)
+void lane_lost(struct fleet_port *port, struct link *link)
 {
-    struct lane *lane = lane_of_link(port, m->link);
+    struct lane *lane = lane_of_link(port, link);
     if (lane) {
         lane_drain(lane);
         route_drop_lane(lane);
         for (uint32_t i = 0; i < lane->slots.count; i++)
             if (lane->slots.all[i].job)
                 job_orphaned(lane, lane->slots.all[i].job,
-                             channel_was_started(m->link->channel, loop_index(port->loop),
+                             channel_was_started(link->channel, loop_index(port->loop),
                                                  slots_id(&lane->slots, i)));
         lane_free(lane);
     }
-    link_unref(m->link);
+    link_unref(link);
 }
 
-static void lane_close(struct fleet_port *port, struct lane_message *m)
+void lane_close(struct fleet_port *port, struct link *link)
 {
-    struct lane *lane = lane_of_link(port, m->link);
+    struct lane *lane = lane_of_link(port, link);
     if (lane) {
         route_drop_lane(lane);
         lane->closing = true;
         lane_drain(lane);
     }
-    link_unref(m->link);
-}
-
-static void route_switch(struct fleet_port *port, const struct pool_id *pool)
-{
-    struct fleet_route *old = route_active(port, &pool->deployment);
-    struct fleet_route *route = route_need(port, pool);
-    if (old && old != route) {
-        old->active = false;
-        while (old->waiting_head) {
-            struct job *job = old->waiting_head;
-            waiting_remove(old, job);
-            job->route = route;
-            waiting_add(route, job);
-        }
-    }
-    route->active = true;
-}
-
-static void route_gone(struct fleet_port *port, const struct pool_id *pool)
-{
-    struct fleet_route **at = &port->routes, *route = route_of_pool(port, pool);
-    if (!route || route->lane_count)
-        return;
-    waiting_end_all(route, JOB_NO_WORKER);
-    while (*at != route)
-        at = &(*at)->next;
-    *at = route->next;
-    free(route);
-}
-
-void port_on_message(struct loop_post *post)
-{
-    struct lane_message *m = (struct lane_message *)(void *)post;
-    struct fleet_port *port = m->port;
-    struct fleet_route *route;
-    switch (m->event) {
-    case LANE_OPEN:
-        lane_open(port, m);
-        break;
-    case LANE_CLOSE:
-        lane_close(port, m);
-        break;
-    case LANE_LOST:
-        lane_lost(port, m);
-        break;
-    case ROUTE_SWITCH:
-        route_switch(port, &m->pool);
-        break;
-    case ROUTE_DOWN:
-        route = route_need(port, &m->pool);
-        route->down = true;
-        waiting_end_all(route, JOB_NO_WORKER);
-        break;
-    case ROUTE_GONE:
-        route_gone(port, &m->pool);
-        break;
-    }
-    free(m);
+    link_unref(link);
 }
 
 /* ---- public */
 
-struct fleet_route *fleet_route(const struct fleet_port *port, const struct uuid *deployment)
+bool fleet_send(struct fleet_port *port, struct fleet_route *route, struct job *job)
 {
-    return route_active(port, deployment);
+    uint64_t now = loop_now_ns(port->loop);
+    job->lane = NULL;
+    job->abandoned = false;
+    if (route->state == ROUTE_REFUSES || route->waiting >= port->queue_max)
+        return false;
+    job->arrival = ++port->arrivals;
+    job->route = route;
+    if (route->waiting || !route_submit(route, job))
+        waiting_insert(route, job);
+    job->deadline = (struct timer){ .fire = on_deadline };
+    uint64_t left = job->frame.deadline_ns > now ? job->frame.deadline_ns - now : 0;
+    timer_start(port->loop, &job->deadline, left / 1000000);
+    return true;
 }
 
-maas_status fleet_port_new(struct fleet *fleet, struct loop *loop, struct fleet_port **out,
-                           maas_error *error)
+void fleet_abandon(struct fleet_port *port, struct job *job)
 {
-    struct fleet_port *port = calloc(1, sizeof(*port));
-    if (!port)
-        return fail(error, MAAS_E_EXHAUSTED, "no memory for a fleet port");
-    port->fleet = fleet;
-    port->loop = loop;
-    port->queue_max = fleet_queue_max(fleet);
-    loop_add_turn(loop, &(struct loop_turn){ port_before_poll, port_after_poll, port });
-    fleet_register_port(fleet, loop_index(loop), port, loop);
-    *out = port;
-    return MAAS_OK;
-}
-
-void fleet_port_free(struct fleet_port *port)
-{
-    if (!port)
+    struct lane *lane = job->lane;
+    job->abandoned = true;
+    if (lane) {
+        channel_mark_cancelled(lane->link->channel, loop_index(port->loop), job->frame.job);
         return;
-    while (port->lanes)
-        lane_free(port->lanes);
-    while (port->routes) {
-        struct fleet_route *route = port->routes;
-        port->routes = route->next;
-        free(route);
     }
-    free(port);
+    waiting_remove(job->route, job);
+    job_end(job, JOB_ABANDONED, NULL, NULL);
 }

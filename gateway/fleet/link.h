@@ -18,14 +18,16 @@ struct link {
     _Atomic uint32_t drained; /* loops that have nothing in flight after a close */
     _Atomic bool
         kill; /* a loop asks for the end of this worker: it hangs or its channel is broken */
+    _Atomic uint64_t used_ns; /* when a loop last sent to it, to some milliseconds */
 };
 void link_unref(struct link *link);
 
 /* The pool of one deployed version, as the loops are told of it. Copied into each route. */
 struct pool_id {
     struct uuid deployment, version;
-    uint32_t number;
-    char text[12];
+    uint32_t number;     /* of the version */
+    uint32_t generation; /* no two pools of a process have the same */
+    char text[12];       /* of the number */
 };
 
 enum lane_event {
@@ -33,7 +35,9 @@ enum lane_event {
     LANE_CLOSE,   /* no new requests; count `drained` when the last is done */
     LANE_LOST,    /* the process is gone */
     ROUTE_SWITCH, /* the deployment is served by this pool from now on */
-    ROUTE_DOWN,   /* its workers keep failing: refuse at once */
+    ROUTE_DOWN,   /* all its workers keep failing: refuse at once */
+    ROUTE_AWAY,   /* the pool is unloaded: who wants the deployment must ask for it again */
+    ROUTE_REFUSE, /* what was asked for cannot be had; only `deployment` of the pool is filled */
     ROUTE_GONE,   /* the pool is over */
 };
 
@@ -52,6 +56,8 @@ void fleet_tell(struct fleet *fleet, enum lane_event event, const struct pool_id
 void port_on_message(struct loop_post *post);
 /* [any] makes the control thread look at its links. */
 void fleet_poke(struct fleet *fleet);
+/* [any] A deployment without a route is wanted: answered by ROUTE_SWITCH or ROUTE_REFUSE. */
+void fleet_ask(struct fleet *fleet, const struct uuid *deployment);
 void fleet_count_hostile(struct fleet *fleet);
 uint32_t fleet_queue_max(const struct fleet *fleet);
 uint32_t fleet_hang_grace_ms(const struct fleet *fleet);

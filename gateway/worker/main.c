@@ -9,8 +9,8 @@
  *     maas-worker train|evaluate ...      (gateway/engine/train_cli.h)
  *     maas-worker inspect --plugin FILE.so      loads it, prints its id and version
  *
- * When the model is loaded it writes "ready sandbox=..." to the ready pipe, else "failed why", one
- * line, and closes it.
+ * When the model is loaded and has passed its self-test, it writes "ready sandbox=..." to the ready
+ * pipe, else "failed why", one line, and closes it.
  */
 #include <errno.h>
 #include <malloc.h>
@@ -24,6 +24,7 @@
 #include "engine/train_cli.h"
 #include "worker/arguments.h"
 #include "worker/sandbox.h"
+#include "worker/selftest.h"
 #include "worker/serve.h"
 
 #if MAAS_SANITIZED
@@ -74,6 +75,7 @@ static maas_status prepare(const struct serve_arguments *a, unsigned *out_steps,
     struct channel *channel = NULL;
     struct engine_plugin *plugin = NULL;
     struct engine_model *model = NULL;
+    struct selftest *test = NULL;
     maas_status status = enter_sandbox(a, out_steps, error);
     if (status == MAAS_OK)
         status = channel_attach(a->memfd, a->event, a->loop_events, a->loops, &channel, error);
@@ -83,7 +85,14 @@ static maas_status prepare(const struct serve_arguments *a, unsigned *out_steps,
         status = engine_model_load(plugin, a->root, a->options, a->option_count, &model, error);
     if (status == MAAS_OK)
         status = server_new(channel, model, out, error);
-    return status == MAAS_OK ? sandbox_seal(out_steps, error) : status;
+    if (status == MAAS_OK)
+        status = selftest_new(a->root, &test, error);
+    if (status == MAAS_OK)
+        status = sandbox_seal(out_steps, error);
+    if (status == MAAS_OK) /* sealed, as when it serves */
+        status = selftest_run(test, model, error);
+    selftest_free(test);
+    return status;
 }
 
 static void report(int ready, maas_status status, unsigned steps, maas_error *error)

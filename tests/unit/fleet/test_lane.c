@@ -36,13 +36,21 @@ struct worker {
 static struct fleet fleet;
 static struct fleet_port *port;
 static struct worker worker; /* the one that serves now */
-static const struct pool_id pool = { .deployment = { { 1 } }, .version = { { 2 } }, .text = "1" };
+static struct pool_id pool = { .deployment = { { 1 } }, .version = { { 2 } }, .text = "1" };
+static uint32_t asks; /* for a deployment that is not loaded */
 
 /* ---- instead of fleet.c */
 
 void fleet_poke(struct fleet *of)
 {
     loop_stop(of->loop);
+}
+
+void fleet_ask(struct fleet *of, const struct uuid *deployment)
+{
+    (void)of;
+    assert_true(uuid_eq(deployment, &pool.deployment));
+    asks++;
 }
 
 void fleet_count_hostile(struct fleet *of)
@@ -213,6 +221,8 @@ static int start(void **state)
     (void)state;
     if (loop_new(0, &fleet.loop, NULL) || fleet_port_new(&fleet, fleet.loop, &port, NULL))
         return -1;
+    asks = 0;
+    pool.generation = 1;
     worker_starts();
     tell(ROUTE_SWITCH, NULL);
     return 0;
@@ -224,6 +234,7 @@ static int stop(void **state)
     if (worker.link)
         worker_dies();
     tell(ROUTE_GONE, NULL);
+    tell(ROUTE_REFUSE, NULL);
     fleet_port_free(port);
     loop_free(fleet.loop);
     return 0;
@@ -357,6 +368,191 @@ static void while_a_route_is_down_nothing_waits_for_it(void **state)
     assert_int_equal(refused.end, JOB_ANSWERED);
 }
 
+/* ---- siblings */
+
+static void while_a_sibling_lives_the_requests_of_a_dead_worker_go_to_it(void **state)
+{
+    (void)state;
+    struct asked a = { 0 };
+    ask(&a, LONG_MS);
+    struct worker first = worker;
+    worker_starts();
+    struct worker second = worker;
+    worker = first;
+    worker_dies(); /* for the third time: the control thread says nothing of the route */
+    assert_false(a.over);
+    run_for(1);
+    worker = second;
+    worker_answers(worker_begins());
+    run_until_over(&a);
+    assert_int_equal(a.end, JOB_ANSWERED);
+}
+
+/* ---- order */
+
+/* What a worker has got, in this order, of requests that carry their number as their model slot. */
+static void assert_next(uint32_t number)
+{
+    size_t len;
+    struct submit_frame frame;
+    const void *record = channel_peek_submit(worker.end, 0, &len);
+    assert_non_null(record);
+    memcpy(&frame, record, sizeof(frame));
+    channel_consume_submit(worker.end, 0);
+    assert_int_equal(frame.model_slot, number);
+    worker_answers(frame.job);
+}
+
+static void ask_numbered(struct asked *asked, uint32_t number)
+{
+    struct fleet_route *route = fleet_route(port, &pool.deployment);
+    asked->job.frame = (struct submit_frame){ .kind = SUBMIT_INFER,
+                                              .model_slot = number,
+                                              .deadline_ns = loop_now_ns(fleet.loop) +
+                                                             LONG_MS * UINT64_C(1000000) };
+    asked->job.done = on_done;
+    assert_true(fleet_send(port, route, &asked->job));
+}
+
+/* Eight fit into the lane, in slots that were used before and are handed out in another order. */
+static void requests_that_are_sent_again_keep_the_order_of_their_arrival(void **state)
+{
+    (void)state;
+    static struct asked before[4], all[12];
+    memset(before, 0, sizeof(before));
+    memset(all, 0, sizeof(all));
+    for (uint32_t i = 0; i < 4; i++)
+        ask_numbered(&before[i], 100 + i);
+    for (uint32_t i = 0; i < 4; i++)
+        assert_next(100 + i);
+    run_for(1);
+    for (uint32_t i = 0; i < 12; i++)
+        ask_numbered(&all[i], i);
+    worker_dies();
+    worker_starts();
+    run_for(1);
+    for (uint32_t i = 0; i < 8; i++)
+        assert_next(i);
+    run_for(1);
+    for (uint32_t i = 8; i < 12; i++)
+        assert_next(i);
+    for (uint32_t i = 0; i < 12; i++)
+        if (!all[i].over)
+            run_until_over(&all[i]);
+}
+
+/* ---- deadlines of a loop that stood still */
+
+static void an_answer_that_lies_ready_counts_although_the_loop_comes_too_late(void **state)
+{
+    (void)state;
+    struct asked a = { 0 };
+    ask(&a, 20);
+    run_for(1);
+    uint64_t id = worker_begins();
+    const struct complete_frame frame = { .kind = COMPLETE_DONE, .job = id };
+    const struct channel_part part = { &frame, sizeof(frame) };
+    assert_true(channel_complete(worker.end, 0, &part, 1)); /* and wakes nobody */
+    usleep(40000);
+    run_until_over(&a);
+    assert_int_equal(a.end, JOB_ANSWERED);
+}
+
+/* ---- deployments that are not loaded */
+
+static void unload(void)
+{
+    tell(ROUTE_AWAY, NULL);
+    tell(LANE_CLOSE, worker.link);
+    worker_dies();
+    tell(ROUTE_GONE, NULL);
+    pool.generation++;
+}
+
+static void the_first_request_for_an_unloaded_model_asks_for_it_and_all_wait(void **state)
+{
+    (void)state;
+    struct asked a = { 0 }, b = { 0 };
+    unload();
+    ask(&a, LONG_MS);
+    ask(&b, LONG_MS);
+    run_for(1);
+    assert_int_equal(asks, 1);
+    assert_false(a.over || b.over);
+    worker_starts();
+    tell(ROUTE_SWITCH, NULL);
+    worker_answers(worker_begins()); /* sent at the switch itself */
+    worker_answers(worker_begins());
+    run_until_over(&a);
+    run_until_over(&b);
+    assert_true(a.end == JOB_ANSWERED && b.end == JOB_ANSWERED);
+}
+
+static void a_model_that_cannot_be_loaded_refuses_who_waits_and_is_asked_for_anew(void **state)
+{
+    (void)state;
+    struct asked a = { 0 }, b = { 0 };
+    unload();
+    ask(&a, LONG_MS);
+    tell(ROUTE_REFUSE, NULL);
+    assert_true(a.over && a.end == JOB_NO_WORKER);
+    ask(&b, LONG_MS);
+    assert_int_equal(asks, 2);
+    tell(ROUTE_REFUSE, NULL);
+    assert_true(b.over && b.end == JOB_NO_WORKER);
+}
+
+static void a_request_in_the_rings_of_an_unloaded_model_is_still_answered(void **state)
+{
+    (void)state;
+    struct asked a = { 0 };
+    ask(&a, LONG_MS);
+    run_for(1);
+    tell(ROUTE_AWAY, NULL);
+    tell(LANE_CLOSE, worker.link);
+    assert_int_equal(atomic_load(&worker.link->drained), 0);
+    worker_answers(worker_begins());
+    run_until_over(&a);
+    assert_int_equal(a.end, JOB_ANSWERED);
+    assert_int_equal(atomic_load(&worker.link->drained), 1);
+}
+
+/* ---- swaps */
+
+static void
+after_a_switch_new_requests_go_to_the_new_pool_and_old_ones_end_where_they_are(void **state)
+{
+    (void)state;
+    struct asked old = { 0 }, new = { 0 };
+    ask(&old, LONG_MS);
+    run_for(1);
+    struct worker first = worker;
+    struct pool_id first_pool = pool;
+    pool.generation = 2;
+    pool.number = 2;
+    worker_starts();
+    tell(ROUTE_SWITCH, NULL);
+    ask(&new, LONG_MS);
+    run_for(1);
+    worker_answers(worker_begins());
+    run_until_over(&new);
+    assert_int_equal(new.job.version, 2);
+    struct worker second = worker;
+    worker = first;
+    tell(LANE_CLOSE, worker.link);
+    assert_int_equal(atomic_load(&worker.link->drained), 0);
+    worker_answers(worker_begins());
+    run_until_over(&old);
+    assert_true(old.end == JOB_ANSWERED && old.job.version == 0);
+    assert_int_equal(atomic_load(&worker.link->drained), 1);
+    pool = first_pool;
+    worker_dies();
+    tell(ROUTE_GONE, NULL);
+    worker = second;
+    pool.generation = 2;
+    pool.number = 0;
+}
+
 int main(void)
 {
 #define CASE(f) cmocka_unit_test_setup_teardown(f, start, stop)
@@ -369,6 +565,13 @@ int main(void)
         CASE(of_a_dead_workers_requests_the_begun_fail_and_the_others_are_sent_again),
         CASE(a_request_may_miss_its_deadline_while_it_waits_for_a_worker),
         CASE(while_a_route_is_down_nothing_waits_for_it),
+        CASE(while_a_sibling_lives_the_requests_of_a_dead_worker_go_to_it),
+        CASE(requests_that_are_sent_again_keep_the_order_of_their_arrival),
+        CASE(an_answer_that_lies_ready_counts_although_the_loop_comes_too_late),
+        CASE(the_first_request_for_an_unloaded_model_asks_for_it_and_all_wait),
+        CASE(a_model_that_cannot_be_loaded_refuses_who_waits_and_is_asked_for_anew),
+        CASE(a_request_in_the_rings_of_an_unloaded_model_is_still_answered),
+        CASE(after_a_switch_new_requests_go_to_the_new_pool_and_old_ones_end_where_they_are),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

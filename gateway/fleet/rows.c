@@ -1,0 +1,120 @@
+/*
+ * rows.c: what the admin API shows, copied under the lock whenever something changed. The arrays
+ * grow with the fleet and never shrink.
+ */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "fleet/pool.h"
+
+static void *grown(void *array, uint32_t *room, uint32_t need, size_t size)
+{
+    if (need <= *room)
+        return array;
+    *room = need + need / 2 + 16;
+    array = realloc(array, *room * size);
+    CHECK(array);
+    return array;
+}
+
+static void worker_row(struct fleet *fleet, const struct pool *pool, const struct worker *w)
+{
+    static const char *const names[] = { "waiting", "starting", "ready", "draining", "ending" };
+    fleet->rows = grown(fleet->rows, &fleet->row_room, fleet->row_count + 1, sizeof(*fleet->rows));
+    struct fleet_worker *row = &fleet->rows[fleet->row_count++];
+    snprintf(row->deployment, sizeof(row->deployment), "%s", pool->spec->name);
+    snprintf(row->plugin, sizeof(row->plugin), "%s", pool->spec->plugin);
+    snprintf(row->state, sizeof(row->state), "%s", names[w->state]);
+    snprintf(row->sandbox, sizeof(row->sandbox), "%s", w->sandbox);
+    snprintf(row->reason, sizeof(row->reason), "%s", w->reason);
+    row->sha256[0] = '\0';
+    if (w->link)
+        hex_encode(w->sha256, sizeof(w->sha256), row->sha256);
+    row->version = pool->id.number;
+    row->restarts = w->restarts;
+    row->pid = w->link ? w->link->pid : 0;
+}
+
+static const char *state_of(const struct service *service)
+{
+    if (service->candidate)
+        return service->serving ? "swapping" : "loading";
+    if (service->failure.attempts)
+        return "failed";
+    return service->serving ? "serving" : "idle";
+}
+
+static void deployment_row(struct fleet *fleet, const struct service *service)
+{
+    fleet->deployment_rows = grown(fleet->deployment_rows, &fleet->deployment_room,
+                                   fleet->deployment_count + 1, sizeof(*fleet->deployment_rows));
+    struct fleet_deployment *row = &fleet->deployment_rows[fleet->deployment_count++];
+    row->id = service->id;
+    row->state = state_of(service);
+    row->wanted = service->spec->version;
+    row->serving = service->serving ? service->serving->id.number : 0;
+    row->generation = service->serving ? service->serving->id.generation : 0;
+    row->attempts = service->failure.attempts;
+    snprintf(row->reason, sizeof(row->reason), "%s", service->failure.reason);
+}
+
+static void publish_workers(struct fleet *fleet)
+{
+    uint32_t ready = 0, wanted = 0, resident = 0;
+    fleet->row_count = 0;
+    for (struct pool *pool = fleet->pools; pool; pool = pool->next) {
+        if (pool->state == POOL_WAITING)
+            continue;
+        resident++;
+        for (uint32_t i = 0; i < fleet->config.workers_per_model; i++) {
+            worker_row(fleet, pool, &pool->workers[i]);
+            ready += pool->workers[i].state == WORKER_READY;
+            wanted += pool->state != POOL_CLOSING;
+        }
+    }
+    atomic_store(&fleet->ready_workers, ready);
+    atomic_store(&fleet->wanted_workers, wanted);
+    atomic_store(&fleet->resident, resident);
+}
+
+void rows_publish(struct fleet *fleet)
+{
+    bool settled = true;
+    if (!fleet->changed)
+        return;
+    fleet->changed = false;
+    pthread_mutex_lock(&fleet->lock);
+    publish_workers(fleet);
+    fleet->deployment_count = 0;
+    for (struct service *service = fleet->services; service; service = service->next) {
+        if (!service->wanted)
+            continue;
+        deployment_row(fleet, service);
+        settled &= !service->asked || service->serving || service->failure.attempts;
+    }
+    settled &= !fleet->wish;
+    pthread_mutex_unlock(&fleet->lock);
+    if (settled)
+        atomic_store(&fleet->ready, true);
+}
+
+uint32_t fleet_workers(struct fleet *fleet, struct fleet_worker *out, uint32_t max)
+{
+    pthread_mutex_lock(&fleet->lock);
+    uint32_t n = fleet->row_count;
+    if (n)
+        memcpy(out, fleet->rows, (n < max ? n : max) * sizeof(*out));
+    pthread_mutex_unlock(&fleet->lock);
+    return n;
+}
+
+uint32_t fleet_deployments(struct fleet *fleet, struct fleet_deployment *out, uint32_t max)
+{
+    pthread_mutex_lock(&fleet->lock);
+    uint32_t n = fleet->deployment_count;
+    if (n)
+        memcpy(out, fleet->deployment_rows, (n < max ? n : max) * sizeof(*out));
+    pthread_mutex_unlock(&fleet->lock);
+    return n;
+}
