@@ -18,6 +18,10 @@ import pytest
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 
 
+def pytest_configure(config):
+    config.addinivalue_line("markers", "soak: minutes long; scripts/test --full runs it, too")
+
+
 def free_port():
     with socket.socket() as s:
         s.bind(("127.0.0.1", 0))

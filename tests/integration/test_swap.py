@@ -1,0 +1,292 @@
+"""A version, or the plugin's file, is replaced while several kept connections ask all the time: no request fails and every answer is
+one version's alone. What cannot load, crashes or fails its self-test never gets a request."""
+import http.client
+import io
+import json
+import os
+import pathlib
+import shutil
+import ssl
+import subprocess
+import tarfile
+import threading
+import time
+
+import pytest
+
+ROW = [59, 2, 32.1, 101, 157, 93.2, 38, 4, 4.8598, 87]
+CLIENTS = 4
+START_MS = 4000
+SWAPS = 200
+
+
+def pack(files):
+    tar = io.BytesIO()
+    with tarfile.open(fileobj=tar, mode="w", format=tarfile.USTAR_FORMAT) as out:
+        for name, data in files.items():
+            info = tarfile.TarInfo(name)
+            info.size = len(data)
+            out.addfile(info, io.BytesIO(data))
+    return tar.getvalue()
+
+
+class Client:
+    def __init__(self, site):
+        self.site = site
+        self.connection = http.client.HTTPSConnection("localhost", site.place.port, context=site.tls, timeout=30)
+
+    def ask(self, model, row, version=None):
+        body = {"inputs": [{"name": "features", "datatype": "FP64", "shape": [1, len(row)], "data": row}]}
+        path = f"/v2/models/{model}" + (f"/versions/{version}" if version else "") + "/infer"
+        self.connection.request("POST", path, json.dumps(body), {"Authorization": f"Bearer {self.site.key}"})
+        answer = self.connection.getresponse()
+        return answer.status, json.loads(answer.read())
+
+
+def output(body, name):
+    return next(o["data"][0] for o in body["outputs"] if o["name"] == name)
+
+
+class Load:
+    """CLIENTS kept connections that ask until the end of the with block; a connection that breaks is an error, too.
+    judge(body) names the version that an answer is of, or None when it is nobody's."""
+
+    def __init__(self, site, model, row, judge):
+        self.site, self.model, self.row, self.judge = site, model, row, judge
+        self.errors, self.strange, self.seen = [], [], {}
+        self.over = threading.Event()
+        self.threads = [threading.Thread(target=self.run) for _ in range(CLIENTS)]
+
+    def run(self):
+        client = Client(self.site)
+        while not self.over.is_set():
+            try:
+                status, body = client.ask(self.model, self.row)
+            except (OSError, ValueError, http.client.HTTPException) as error:
+                self.errors.append(repr(error))
+                client.connection.close()
+                continue
+            if status != 200:
+                self.errors.append((status, body))
+                continue
+            of = self.judge(body)
+            self.seen[of] = self.seen.get(of, 0) + 1
+            if of is None:
+                self.strange.append(body)
+
+    def __enter__(self):
+        for thread in self.threads:
+            thread.start()
+        return self
+
+    def __exit__(self, *_):
+        self.over.set()
+        for thread in self.threads:
+            thread.join()
+
+    def assert_clean(self):
+        assert not self.errors, (len(self.errors), self.errors[:3])
+        assert not self.strange, self.strange[:3]
+
+
+class Site:
+    def __init__(self, place, plugins, build):
+        self.place, self.plugins, self.build = place, plugins, pathlib.Path(build)
+        self.tls = ssl.create_default_context(cafile=place.env["MAAS_CA"])
+        self.admin("POST", "/admin/v1/plans", {"name": "wide", "rate": 1000000, "burst": 1000000})
+        self.admin("POST", "/admin/v1/tenants", {"slug": "swap", "plan": "wide"})
+        self.key = self.admin("POST", "/admin/v1/tenants/swap/keys", {"name": "k", "scopes": ["infer:*"]})["key"]
+
+    def admin(self, method, path, body=None, **more):
+        status, _, answer = self.place.admin(method, path, body, **more)
+        assert status in (200, 201, 202), answer
+        return answer
+
+    def model(self, name):
+        self.admin("POST", "/admin/v1/models", {"name": name, "task": "regression"})
+
+    def upload(self, name, plugin, tar):
+        return self.admin("POST", f"/admin/v1/models/{name}/versions?plugin={plugin}", tar,
+                          headers={"Content-Type": "application/x-tar"})["number"]
+
+    def deploy(self, name, version):
+        self.admin("PUT", f"/admin/v1/deployments/{name}", {"model": name, "version": version, "visibility": "all"})
+
+    def restart(self, name):
+        self.admin("POST", f"/admin/v1/deployments/{name}/restart")
+
+    def fleet(self, name):
+        return next(d for d in self.admin("GET", "/admin/v1/deployments")["data"] if d["name"] == name).get("fleet", {})
+
+    def until_served(self, name, version):
+        def served():
+            now = self.fleet(name)
+            return now.get("state") == "serving" and now["serving"] == version
+        self.place.until(served, 20)
+
+    def put_plugin(self, source):
+        """As an operator would: the new file takes the old one's name in one step."""
+        new = self.plugins / ".new"
+        shutil.copy(source, new)
+        os.rename(new, self.plugins / "maas.swapped.so")
+
+
+@pytest.fixture(scope="module")
+def site(release_dir, installations, tmp_path_factory):
+    plugins = tmp_path_factory.mktemp("plugins")
+    plugins.chmod(0o755)
+    for file in (pathlib.Path(release_dir) / "plugins").glob("*.so"):
+        shutil.copy(file, plugins)
+    with installations(release_dir, {"MAAS_WORKERS_PLUGINS_DIR": str(plugins), "MAAS_WORKERS_START_MS": str(START_MS)}) as place:
+        yield Site(place, plugins, release_dir)
+
+
+@pytest.fixture(scope="module")
+def two_versions(site):
+    """Model "twice": version 1 is trained on all patients, version 2 on the first 200. {version: prediction of ROW}"""
+    work = site.place.folder / "twice"
+    rows = (site.place.folder / "demo/data/train.csv").read_text().splitlines(keepends=True)
+    site.model("twice")
+    predictions = {}
+    for version, count in ((1, len(rows)), (2, 201)):
+        data, out = work / f"data{version}", work / f"out{version}"
+        data.mkdir(parents=True)
+        (data / "train.csv").write_text("".join(rows[:count]))
+        subprocess.run([site.build / "bin/maas-worker", "train", "--plugin", site.build / "plugins/maas.linreg.so", "--data", data, "--out", out,
+                        "--seed", "1", "--option", "target=progression"], check=True, capture_output=True, timeout=60)
+        files = {f.name: f.read_bytes() for f in out.iterdir()}
+        assert site.upload("twice", "maas.linreg", pack(files)) == version
+        site.deploy("twice", version)
+        site.until_served("twice", version)
+        status, body = Client(site).ask("twice", ROW)
+        assert status == 200 and body["model_version"] == str(version)
+        predictions[version] = output(body, "prediction")
+    assert predictions[1] != predictions[2]
+    return predictions
+
+
+def test_swaps_of_versions_under_load_fail_no_request_and_mix_no_answer(site, two_versions):
+    def judge(body):
+        version = int(body["model_version"])
+        return version if output(body, "prediction") == two_versions.get(version) else None
+    before, start = site.place.metric("maas_deployment_swaps_total"), time.monotonic()
+    with Load(site, "twice", ROW, judge) as load:
+        for i in range(SWAPS):
+            site.deploy("twice", 1 + i % 2)
+            site.until_served("twice", 1 + i % 2)
+    print(f"{SWAPS} swaps in {time.monotonic() - start:.1f} s, answers by version: {load.seen}")
+    load.assert_clean()
+    assert set(load.seen) == {1, 2}
+    assert site.place.metric("maas_deployment_swaps_total") - before >= SWAPS - 1
+
+
+def test_a_pinned_request_gets_its_version(site, two_versions):
+    site.deploy("twice", 1)
+    site.until_served("twice", 1)
+    status, body = Client(site).ask("twice", ROW, version=1)
+    assert status == 200 and body["model_version"] == "1" and output(body, "prediction") == two_versions[1]
+    assert Client(site).ask("twice", ROW, version=2)[0] == 404
+
+
+def judge_build(body):
+    build = output(body, "build")
+    return build if build in (1, 2) and output(body, "prediction") == 1.5 * build else None
+
+
+@pytest.fixture(scope="module")
+def swapped(site):
+    """Model "swapped" of the plugin whose file is replaced; version 1 serves."""
+    site.model("swapped")
+    assert site.upload("swapped", "maas.swapped", pack({"deed": b"serve"})) == 1
+    site.deploy("swapped", 1)
+    site.until_served("swapped", 1)
+    return "swapped"
+
+
+def test_swaps_of_the_plugins_file_under_load_fail_no_request_and_mix_no_answer(site, swapped):
+    files = [site.build / "plugins/maas.swapped.so", site.build / "plugins/maas.swapped2.so"]
+    start = time.monotonic()
+    client = Client(site)
+    with Load(site, swapped, [1.5], judge_build) as load:
+        for i in range(SWAPS):
+            site.put_plugin(files[(i + 1) % 2])
+            generation = site.fleet(swapped)["generation"]
+            site.restart(swapped)
+            site.place.until(lambda: site.fleet(swapped)["generation"] > generation, 20)
+            site.place.until(lambda: output(client.ask(swapped, [1.5])[1], "build") == (i + 1) % 2 + 1, 5)
+    print(f"{SWAPS} swaps in {time.monotonic() - start:.1f} s, answers by build: {load.seen}")
+    load.assert_clean()
+    assert set(load.seen) == {1, 2}
+    audit = site.admin("GET", "/admin/v1/audit")["data"]
+    assert [a for a in audit if a["action"] == "deployment.restart" and a["after"]["name"] == swapped]
+
+
+SAMPLE = {"inputs": [{"name": "features", "datatype": "FP64", "shape": [1, 1], "data": [3]}], "tolerance": 1e-9}
+
+
+def manifest(**outputs):
+    expected = [{"name": name, "data": [value]} for name, value in outputs.items()]
+    return json.dumps({"samples": [dict(SAMPLE, outputs=expected)]}).encode()
+
+
+BAD = {
+    "refuses": ({"deed": b"refuse"}, "this version is not for loading"),
+    "crashes-in-load": ({"deed": b"crash"}, "signal 6"),
+    "hangs-in-load": ({"deed": b"hang"}, "workers.start_ms"),
+    "fails-its-self-test": ({"deed": b"fail"}, "self-test, one row of zeros: this version cannot infer"),
+    "crashes-in-its-self-test": ({"deed": b"die"}, "signal 6"),
+    "answers-otherwise-than-its-sample": ({"deed": b"serve", "manifest.json": manifest(prediction=4711)},
+                                          "self-test, samples[0]: output 'prediction' differs in element 0"),
+    "has-a-broken-manifest": ({"deed": b"serve", "manifest.json": b"{"}, "manifest.json"),
+}
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_a_version_that_fails_before_it_serves_gets_no_request_and_the_old_one_stays(site, swapped, name):
+    files, reason = BAD[name]
+    site.put_plugin(site.build / "plugins/maas.swapped.so")
+    site.restart(swapped)
+    site.until_served(swapped, 1)
+    bad = site.upload(swapped, "maas.swapped", pack(files))
+    failures = site.place.metric("maas_deployment_swap_failures_total")
+    with Load(site, swapped, [1.5], lambda body: body["model_version"] if output(body, "prediction") == 1.5 else None) as load:
+        site.deploy(swapped, bad)
+        site.place.until(lambda: site.fleet(swapped)["state"] == "failed", START_MS / 1000 + 10)
+        now = site.fleet(swapped)
+        assert (now["serving"], now["wanted"], now["attempts"]) == (1, bad, 1) and reason in now["reason"], now
+        time.sleep(1.3)  # its backoff is over; nothing changed, so nothing is tried
+        assert site.fleet(swapped)["attempts"] == 1
+        site.restart(swapped)
+        site.place.until(lambda: site.fleet(swapped)["attempts"] == 2, START_MS / 1000 + 10)
+        site.deploy(swapped, 1)
+        site.until_served(swapped, 1)
+    load.assert_clean()
+    assert set(load.seen) == {"1"} and site.fleet(swapped)["attempts"] == 0
+    assert site.place.metric("maas_deployment_swap_failures_total") == failures + 2
+
+
+def test_a_version_with_a_sample_that_agrees_serves(site, swapped):
+    site.put_plugin(site.build / "plugins/maas.swapped.so")
+    good = site.upload(swapped, "maas.swapped", pack({"deed": b"serve", "manifest.json": manifest(prediction=3, build=1)}))
+    site.deploy(swapped, good)
+    site.until_served(swapped, good)
+    site.deploy(swapped, 1)
+    site.until_served(swapped, 1)
+
+
+def test_a_broken_plugin_file_changes_nothing_and_a_repaired_one_is_taken_by_itself(site, swapped):
+    site.put_plugin(site.build / "plugins/maas.swapped.so")
+    site.restart(swapped)
+    site.until_served(swapped, 1)
+    (site.plugins / "broken").write_bytes(b"no plugin")
+    with Load(site, swapped, [1.5], judge_build) as load:
+        site.put_plugin(site.plugins / "broken")
+        site.restart(swapped)
+        site.place.until(lambda: site.fleet(swapped)["state"] == "failed", 20)
+        assert site.fleet(swapped)["serving"] == 1
+        site.put_plugin(site.build / "plugins/maas.swapped2.so")
+        site.until_served(swapped, 1)
+        client = Client(site)
+        site.place.until(lambda: output(client.ask(swapped, [1.5])[1], "build") == 2, 5)
+    load.assert_clean()
+    assert set(load.seen) == {1, 2}
