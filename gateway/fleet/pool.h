@@ -106,7 +106,8 @@ struct fleet {
     struct sql *sql;
     struct snapshot *allowed; /* the newest wish: which plugins may run, in any pool */
     struct pool *pools;       /* oldest first */
-    struct service *services, *buckets[BUCKETS];
+    struct service *services, **services_end; /* in the order of their wish */
+    struct service *buckets[BUCKETS];
     uint32_t service_count, generation;
     struct pollfd *fds; /* of wait_for_news */
     size_t fds_room;

@@ -52,8 +52,8 @@ static struct service *service_new(struct fleet *fleet, const struct uuid *id)
     service->id = *id;
     service->next_in_bucket = *bucket;
     *bucket = service;
-    service->next = fleet->services;
-    fleet->services = service;
+    *(fleet->services ? fleet->services_end : &fleet->services) = service;
+    fleet->services_end = &service->next;
     fleet->service_count++;
     return service;
 }
@@ -64,6 +64,8 @@ static void service_free(struct fleet *fleet, struct service *service)
     while (*at != service)
         at = &(*at)->next;
     *at = service->next;
+    if (fleet->services_end == &service->next)
+        fleet->services_end = at;
     while (*in_bucket != service)
         in_bucket = &(*in_bucket)->next_in_bucket;
     *in_bucket = service->next_in_bucket;
