@@ -1,128 +1,24 @@
 """A version, or the plugin's file, is replaced while several kept connections ask all the time: no request fails and every answer is
 one version's alone. What cannot load, crashes or fails its self-test never gets a request."""
-import http.client
-import io
 import json
 import os
 import pathlib
 import shutil
-import ssl
 import subprocess
-import tarfile
-import threading
 import time
 
 import pytest
 
-ROW = [59, 2, 32.1, 101, 157, 93.2, 38, 4, 4.8598, 87]
-CLIENTS = 4
+from asking import ROW, Client, Load, Site, output, pack
+
 START_MS = 4000
 SWAPS = 200
 
 
-def pack(files):
-    tar = io.BytesIO()
-    with tarfile.open(fileobj=tar, mode="w", format=tarfile.USTAR_FORMAT) as out:
-        for name, data in files.items():
-            info = tarfile.TarInfo(name)
-            info.size = len(data)
-            out.addfile(info, io.BytesIO(data))
-    return tar.getvalue()
-
-
-class Client:
-    def __init__(self, site):
-        self.site = site
-        self.connection = http.client.HTTPSConnection("localhost", site.place.port, context=site.tls, timeout=30)
-
-    def ask(self, model, row, version=None):
-        body = {"inputs": [{"name": "features", "datatype": "FP64", "shape": [1, len(row)], "data": row}]}
-        path = f"/v2/models/{model}" + (f"/versions/{version}" if version else "") + "/infer"
-        self.connection.request("POST", path, json.dumps(body), {"Authorization": f"Bearer {self.site.key}"})
-        answer = self.connection.getresponse()
-        return answer.status, json.loads(answer.read())
-
-
-def output(body, name):
-    return next(o["data"][0] for o in body["outputs"] if o["name"] == name)
-
-
-class Load:
-    """CLIENTS kept connections that ask until the end of the with block; a connection that breaks is an error, too.
-    judge(body) names the version that an answer is of, or None when it is nobody's."""
-
-    def __init__(self, site, model, row, judge):
-        self.site, self.model, self.row, self.judge = site, model, row, judge
-        self.errors, self.strange, self.seen = [], [], {}
-        self.over = threading.Event()
-        self.threads = [threading.Thread(target=self.run) for _ in range(CLIENTS)]
-
-    def run(self):
-        client = Client(self.site)
-        while not self.over.is_set():
-            try:
-                status, body = client.ask(self.model, self.row)
-            except (OSError, ValueError, http.client.HTTPException) as error:
-                self.errors.append(repr(error))
-                client.connection.close()
-                continue
-            if status != 200:
-                self.errors.append((status, body))
-                continue
-            of = self.judge(body)
-            self.seen[of] = self.seen.get(of, 0) + 1
-            if of is None:
-                self.strange.append(body)
-
-    def __enter__(self):
-        for thread in self.threads:
-            thread.start()
-        return self
-
-    def __exit__(self, *_):
-        self.over.set()
-        for thread in self.threads:
-            thread.join()
-
-    def assert_clean(self):
-        assert not self.errors, (len(self.errors), self.errors[:3])
-        assert not self.strange, self.strange[:3]
-
-
-class Site:
+class SwapSite(Site):
     def __init__(self, place, plugins, build):
-        self.place, self.plugins, self.build = place, plugins, pathlib.Path(build)
-        self.tls = ssl.create_default_context(cafile=place.env["MAAS_CA"])
-        self.admin("POST", "/admin/v1/plans", {"name": "wide", "rate": 1000000, "burst": 1000000})
-        self.admin("POST", "/admin/v1/tenants", {"slug": "swap", "plan": "wide"})
-        self.key = self.admin("POST", "/admin/v1/tenants/swap/keys", {"name": "k", "scopes": ["infer:*"]})["key"]
-
-    def admin(self, method, path, body=None, **more):
-        status, _, answer = self.place.admin(method, path, body, **more)
-        assert status in (200, 201, 202), answer
-        return answer
-
-    def model(self, name):
-        self.admin("POST", "/admin/v1/models", {"name": name, "task": "regression"})
-
-    def upload(self, name, plugin, tar):
-        return self.admin("POST", f"/admin/v1/models/{name}/versions?plugin={plugin}", tar,
-                          headers={"Content-Type": "application/x-tar"})["number"]
-
-    def deploy(self, name, version):
-        self.admin("PUT", f"/admin/v1/deployments/{name}", {"model": name, "version": version, "visibility": "all"})
-
-    def restart(self, name):
-        self.admin("POST", f"/admin/v1/deployments/{name}/restart")
-
-    def fleet(self, name):
-        return next(d for d in self.admin("GET", "/admin/v1/deployments")["data"] if d["name"] == name).get("fleet", {})
-
-    def until_served(self, name, version):
-        def served():
-            now = self.fleet(name)
-            return now.get("state") == "serving" and now["serving"] == version
-        self.place.until(served, 20)
+        super().__init__(place)
+        self.plugins, self.build = plugins, pathlib.Path(build)
 
     def put_plugin(self, source):
         """As an operator would: the new file takes the old one's name in one step."""
@@ -138,7 +34,7 @@ def site(release_dir, installations, tmp_path_factory):
     for file in (pathlib.Path(release_dir) / "plugins").glob("*.so"):
         shutil.copy(file, plugins)
     with installations(release_dir, {"MAAS_WORKERS_PLUGINS_DIR": str(plugins), "MAAS_WORKERS_START_MS": str(START_MS)}) as place:
-        yield Site(place, plugins, release_dir)
+        yield SwapSite(place, plugins, release_dir)
 
 
 @pytest.fixture(scope="module")
