@@ -1,7 +1,9 @@
 """What the tests of the fleet share: clients that ask models all the time, an installation's models, and what a process holds."""
+import collections
 import http.client
 import io
 import json
+import os
 import pathlib
 import ssl
 import subprocess
@@ -139,17 +141,33 @@ class Site:
 
 
 class Held:
-    """What a gateway holds: descriptors, kilobytes, worker processes."""
+    """What a gateway holds: descriptors by kind, kilobytes, worker processes."""
 
     def __init__(self, pid):
         status = pathlib.Path(f"/proc/{pid}/status").read_text()
         self.pid = pid
-        self.descriptors = len(list(pathlib.Path(f"/proc/{pid}/fd").iterdir()))
+        self.descriptors = collections.Counter(kinds(pid))
         self.anonymous_kb = int(next(line.split()[1] for line in status.splitlines() if line.startswith("RssAnon")))  # rings and files are not its own
         self.workers = len(children(pid))
 
     def __repr__(self):
-        return f"{self.descriptors} descriptors, {self.anonymous_kb} kB, {self.workers} workers"
+        return f"{dict(self.descriptors)}, {self.anonymous_kb} kB, {self.workers} workers"
+
+
+def kinds(pid):
+    """memfd, eventfd, pipe, socket, file … of each descriptor; one that closes meanwhile is left out."""
+    for link in pathlib.Path(f"/proc/{pid}/fd").iterdir():
+        try:
+            target = os.readlink(link)
+        except OSError:
+            continue
+        known = [kind for kind in ("memfd", "eventfd", "eventpoll", "pipe", "socket") if kind in target]
+        yield known[0] if known else "file"
+
+
+def of_workers(held):
+    """Those that a worker costs: they must all be given back. Sockets and files are our own connections, Postgres, the spool."""
+    return {kind: held.descriptors[kind] for kind in ("memfd", "eventfd", "pipe")}
 
 
 def children(pid):

@@ -8,7 +8,7 @@ import time
 
 import pytest
 
-from asking import ROW, Client, Held, Site, children, output
+from asking import ROW, Client, Held, Site, children, of_workers, output
 
 MODELS = [f"m{i}" for i in range(1, 11)]
 SIGNALS = [signal.SIGKILL, signal.SIGSEGV, signal.SIGABRT]
@@ -90,7 +90,6 @@ def test_crashes_at_random_points_cost_nobody_else_anything_and_leak_nothing(sit
         last = {model: asker.served for model, asker in askers.items()}
         site.place.until(lambda: all(a.served > last[m] + 5 for m, a in askers.items()), 40)
         site.place.until(settled, 40)
-        site.place.until(lambda: Held(pid).descriptors <= before.descriptors, 10)  # connections of ours close a moment later
         after = Held(pid)
     finally:
         for asker in askers.values():
@@ -105,5 +104,5 @@ def test_crashes_at_random_points_cost_nobody_else_anything_and_leak_nothing(sit
     print(f"{len(done)} crashes, {served} answers, {len(errors)} lost with their workers; {before} -> {after}")
     assert not unexplained, unexplained[:3]
     assert all(e[2][0] == 502 for _, e in errors), errors[:3]
-    assert after.descriptors <= before.descriptors and after.workers == before.workers
+    assert of_workers(after) == of_workers(before) and after.workers == before.workers
     assert after.anonymous_kb < before.anonymous_kb + 8192

@@ -8,7 +8,7 @@ import time
 
 import pytest
 
-from asking import ROW, Client, Held, Site, children, output
+from asking import ROW, Client, Held, Site, children, of_workers, output
 
 MODELS, CAP, STARTS = 1000, 20, 4
 WALKERS = 4
@@ -119,7 +119,6 @@ def test_a_walk_over_a_thousand_models_answers_all_and_grows_nothing(site, secon
         watch.join()
         busy.join()
     site.place.until(lambda: len(children(pid)) == CAP, 10)
-    site.place.until(lambda: Held(pid).descriptors <= before.descriptors, 10)  # connections of ours close a moment later
     after, unloads = Held(pid), site.place.metric("maas_deployment_unloads_total") - unloads
     fresh = [t for w in walkers for t in w.took[False]]
     again = [t for w in walkers for t in w.took[True]]
@@ -128,7 +127,7 @@ def test_a_walk_over_a_thousand_models_answers_all_and_grows_nothing(site, secon
     assert not busy.wrong and len(busy.took) > 10
     assert unloads > CAP  # it was a walk
     assert watch.most <= CAP
-    assert after.descriptors <= before.descriptors and after.workers == before.workers == CAP
+    assert of_workers(after) == of_workers(before) and after.workers == before.workers == CAP
     assert after.anonymous_kb < before.anonymous_kb + 8192  # most of it: the log's ring, which is touched once around
 
 
