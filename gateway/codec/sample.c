@@ -190,7 +190,10 @@ static maas_status compare_output(struct json_value output, double tolerance,
     }
     const maas_named *got = engine_job_outputs(job, &count);
     got = output_named(got, count, name);
-    return has_data && got ? compare(got, data, tolerance, job, error) : MAAS_OK;
+    if (!has_data)
+        return MAAS_OK;
+    return got ? compare(got, data, tolerance, job, error)
+               : fail(error, MAAS_E_DATA_LOSS, "output '%.*s' is missing", shown(name), name.data);
 }
 
 maas_status sample_compare(const struct samples *s, uint32_t index, struct engine_job *job,
