@@ -11,7 +11,7 @@ import pytest
 
 from asking import ROW, Client, Load, Site, output, pack
 
-START_MS = 4000
+START_MS = 6000
 SWAPS = 200
 
 
