@@ -99,20 +99,23 @@ def cold_starts(site):
     return [float(found) for found in re.findall(r'"event":"worker.ready".*?"ms":([0-9.]+)', text)]
 
 
+def idle_when_unloaded(site, model):
+    """Milliseconds that a model had not been used when it was unloaded, of each time."""
+    text = (site.place.folder / "log/gateway.log").read_text()
+    return [int(found) for found in re.findall(rf'"event":"deployment.unloaded","model":"{model}","idle_ms":([0-9]+)', text)]
+
+
 @pytest.mark.parametrize("seconds", SECONDS)
 def test_a_walk_over_a_thousand_models_answers_all_and_grows_nothing(site, seconds):
     pid = site.place.pid_of("maas-gateway")
     walk(site, 2, 100)  # every cache has its size then, every allocator its arenas
     site.place.until(lambda: len(children(pid)) == CAP, 10)
-    before, unloads = Held(pid), site.place.metric("maas_deployment_unloads_total")
+    before, unloads, crashes = Held(pid), site.place.metric("maas_deployment_unloads_total"), site.place.metric("maas_worker_crashes_total")
     watch, busy = Watch(pid), Busy(site)
     watch.start()
     busy.start()
     try:
-        time.sleep(0.2)
-        diabetes = next(w["pid"] for w in site.workers() if w["deployment"] == "diabetes")
         walkers = walk(site, seconds, 1)
-        assert next(w["pid"] for w in site.workers() if w["deployment"] == "diabetes") == diabetes  # in use: never unloaded
     finally:
         watch.over.set()
         busy.over.set()
@@ -125,6 +128,9 @@ def test_a_walk_over_a_thousand_models_answers_all_and_grows_nothing(site, secon
     print(f"{len(fresh) + len(again)} requests, {unloads} unloads; medians: of a model at random {ms(fresh)}, of one asked lately {ms(again)}, "
           f"of diabetes meanwhile {ms(busy.took)}; worker from spawn to ready {statistics.median(cold_starts(site)):.1f} ms; {before} -> {after}")
     assert not busy.wrong and len(busy.took) > 10
+    # asked all the time, it goes only when its client was kept from asking while all the others were loaded anew
+    assert all(idle >= 30 for idle in idle_when_unloaded(site, "diabetes")), idle_when_unloaded(site, "diabetes")
+    assert site.place.metric("maas_worker_crashes_total") == crashes
     assert unloads > CAP  # it was a walk
     assert watch.most <= CAP
     assert of_workers(after) == of_workers(before) and after.workers == before.workers == CAP
