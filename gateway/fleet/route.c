@@ -169,7 +169,8 @@ void route_drop_lane(struct lane *lane)
 static struct fleet_route *route_of_pool(const struct fleet_port *port, const struct pool_id *pool)
 {
     for (struct fleet_route *route = port->routes; route; route = route->next)
-        if (route->state != ROUTE_ASKED && route->id.generation == pool->generation)
+        if (route->state != ROUTE_ASKED && route->id.generation == pool->generation &&
+            uuid_eq(&route->id.deployment, &pool->deployment))
             return route;
     return NULL;
 }

@@ -36,6 +36,19 @@ static void worker_row(struct fleet *fleet, const struct pool *pool, const struc
     row->pid = w->link ? w->link->pid : 0;
 }
 
+/* A candidate that failed is gone; its row tells why until something takes its place. */
+static void failed_row(struct fleet *fleet, const struct service *service)
+{
+    fleet->rows = grown(fleet->rows, &fleet->row_room, fleet->row_count + 1, sizeof(*fleet->rows));
+    struct fleet_worker *row = &fleet->rows[fleet->row_count++];
+    *row = (struct fleet_worker){ .version = service->spec->version,
+                                  .restarts = service->failure.attempts,
+                                  .state = "waiting" };
+    snprintf(row->deployment, sizeof(row->deployment), "%s", service->spec->name);
+    snprintf(row->plugin, sizeof(row->plugin), "%s", service->spec->plugin);
+    snprintf(row->reason, sizeof(row->reason), "%.191s", service->failure.reason);
+}
+
 static const char *state_of(const struct service *service)
 {
     if (service->candidate)
@@ -91,6 +104,8 @@ void rows_publish(struct fleet *fleet)
         if (!service->wanted)
             continue;
         deployment_row(fleet, service);
+        if (service->failure.attempts && !service->candidate)
+            failed_row(fleet, service);
         settled &= !service->asked || service->serving || service->failure.attempts;
     }
     settled &= !fleet->wish;

@@ -237,6 +237,12 @@ void fleet_poke(struct fleet *of)
     loop_stop(of->loop);
 }
 
+void fleet_ask(struct fleet *of, const struct uuid *deployment)
+{
+    (void)of;
+    (void)deployment;
+}
+
 void fleet_count_hostile(struct fleet *of)
 {
     of->hostile++;

@@ -32,7 +32,7 @@ static int words[SPAWN_MAX]; /* the workers' ends of their ready pipes */
 static uint32_t spawned, told[ROUTE_GONE + 1];
 static uint32_t switched_to; /* generation of the last ROUTE_SWITCH */
 static maas_status artifact_status;
-static uint32_t allowed; /* 1: the plugin's file may be loaded */
+static uint32_t allows; /* 1: the plugin's file may be loaded */
 
 /* ---- instead of fleet.c, artifact.c and worker_proc.c */
 
@@ -121,7 +121,7 @@ static void wish(uint32_t count, uint32_t version)
     assert_non_null(snapshot->plugins);
     snprintf(snapshot->plugins->id, sizeof(snapshot->plugins->id), "plugin");
     memset(snapshot->plugins->sha256, 7, 32);
-    snapshot->plugin_count = allowed;
+    snapshot->plugin_count = allows;
     services_adopt(&fleet, snapshot);
 }
 
@@ -209,7 +209,7 @@ static int start(void **state)
     memset(told, 0, sizeof(told));
     spawned = switched_to = 0;
     artifact_status = MAAS_OK;
-    allowed = 1;
+    allows = 1;
     now = 1000 * SECOND;
     return 0;
 }
