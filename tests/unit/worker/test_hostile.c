@@ -67,7 +67,7 @@ static void what_leaves_the_process_kills_it_in_every_stage(void **state)
 {
     (void)state;
     for (int stage = 0; stage < STAGES; stage++)
-        for (int deed = 0; deed < HOSTILE_KILLED; deed++)
+        for (int deed = HOSTILE_SOCKET; deed < HOSTILE_KILLED; deed++)
             dies_of_it(stage, deed);
 }
 
@@ -123,7 +123,7 @@ static void what_a_library_may_try_is_refused_in_every_stage(void **state)
     for (int stage = 0; stage < HOSTILE_INFER; stage++)
         for (int deed = HOSTILE_OPEN_PASSWD; deed < HOSTILE_REFUSED; deed++)
             refused_at_load(stage, deed);
-    start_hostile(HOSTILE_INFER, 0);
+    start_hostile(HOSTILE_INFER, HOSTILE_NOTHING);
     for (int deed = HOSTILE_OPEN_PASSWD; deed < HOSTILE_REFUSED; deed++)
         refused_in_infer(deed);
     the_other_worker_is_untouched();
@@ -140,7 +140,7 @@ static void ten_gigabytes_are_not_to_be_had(void **state)
         assert_string_equal(worker.ready, "failed deed 202: errno 12\n");
         host_stop(&worker);
     }
-    start_hostile(HOSTILE_INFER, 0);
+    start_hostile(HOSTILE_INFER, HOSTILE_NOTHING);
     struct answer a = host_ask(&worker, 0, job_id(1, 1), "{\"features\":[202]}");
     assert_non_null(strstr(a.body, "\"prediction\":12,"));
     host_stop(&worker);
@@ -223,7 +223,7 @@ static int stop(void **state)
 
 static void the_kernel_is_the_one_that_is_meant(void **state)
 {
-    start_hostile(HOSTILE_INFER, 0);
+    start_hostile(HOSTILE_INFER, HOSTILE_NOTHING);
     assert_non_null(strstr(worker.ready, "seccomp"));
     if (*state)
         assert_null(strstr(worker.ready, "landlock"));

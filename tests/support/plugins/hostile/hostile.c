@@ -333,7 +333,7 @@ static int attempt(int deed)
 {
     long result = 0;
     errno = 0;
-    if (deed >= 0 && deed < HOSTILE_KILLED)
+    if (deed >= HOSTILE_SOCKET && deed < HOSTILE_KILLED)
         result = deadly(deed);
     else if (deed >= HOSTILE_OPEN_PASSWD && deed <= HOSTILE_SYMLINK)
         result = files(deed);

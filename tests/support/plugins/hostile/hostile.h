@@ -12,6 +12,8 @@
 enum hostile_stage { HOSTILE_CONSTRUCTOR, HOSTILE_LOAD, HOSTILE_INFER };
 
 enum hostile_deed {
+    HOSTILE_NOTHING, /* as the self-test of a worker asks, before anybody else does */
+
     /* the process dies of SIGSYS */
     HOSTILE_SOCKET,
     HOSTILE_CONNECT, /* with a descriptor that it has */
@@ -49,7 +51,7 @@ enum hostile_deed {
     HOSTILE_PERSONALITY,
     HOSTILE_X32, /* the same calls under other numbers */
     HOSTILE_I386,
-    HOSTILE_KILLED, /* how many */
+    HOSTILE_KILLED, /* behind the last */
 
     /* an error */
     HOSTILE_OPEN_PASSWD = 100,
