@@ -33,3 +33,14 @@ count_junit() {
     count $((tests - failed - skipped < 0 ? 0 : tests - failed - skipped)) "$failed" "$skipped"
     printf '%s: %d passed, %d failed, %d skipped\n' "$1" $((tests - failed - skipped)) "$failed" "$skipped"
 }
+
+# count_inner_skips CTEST_LOG: a program of several tests passes as one for ctest; what it left out is told and counted here.
+count_inner_skips() {
+    local skips
+    [ -s "$1" ] || return 0
+    skips=$(awk '/^ *[0-9]+ SKIPPED TEST/ { n += $1 } END { print n + 0 }' "$1")
+    [ "$skips" -gt 0 ] || return 0
+    count 0 0 "$skips"
+    echo "$skips tests inside these programs were skipped:"
+    grep -hE '^skipped: ' "$1" | sort | uniq -c
+}

@@ -8,7 +8,7 @@ PACKAGES_BUILD="gcc g++ cmake ninja-build pkg-config libc6-dev libh2o-evloop-dev
     libopenblas-dev liblapacke-dev libcmocka-dev libsimdjson-dev libjansson-dev libyaml-dev libarchive-dev
     libseccomp-dev uthash-dev"
 PACKAGES_RUN="openssl curl postgresql-15 redis-server"
-PACKAGES_TEST="python3 python3-pytest python3-numpy clang-format shellcheck make"
+PACKAGES_TEST="python3 python3-pytest python3-numpy python3-sklearn clang-format shellcheck make"
 PACKAGES_FUZZ="clang libclang-rt-14-dev"
 PACKAGES_BENCH="python3 nginx-light nghttp2-client"
 
