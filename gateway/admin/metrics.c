@@ -114,7 +114,6 @@ static void write_planes(struct buf *b, const struct app *app)
     counter(b, "maas_deployment_swap_failures_total", f.swap_failures);
     counter(b, "maas_deployment_unloads_total", f.evictions);
     counter(b, "maas_worker_starts_total", f.starts);
-    counter(b, "maas_worker_load_failures_total", f.load_failures);
     counter(b, "maas_worker_crashes_total", f.crashes);
     counter(b, "maas_worker_kills_total", f.kills);
     counter(b, "maas_worker_hostile_frames_total", f.hostile_frames);

@@ -43,6 +43,12 @@ def test_health_models_and_admin_probes(place):
     assert place.request("GET", "/metrics", key="")[0] == 404  # the public listener has none
 
 
+def test_no_metric_is_told_twice(place):
+    text = place.request("GET", "/metrics", key="", port=place.admin_port)[2].decode()
+    names = [line for line in text.splitlines() if line.startswith("# TYPE ")]
+    assert len(names) == len(set(names)) > 20
+
+
 def flip(key, at):
     return key[:at] + ("a" if key[at] != "a" else "b") + key[at + 1:]
 
