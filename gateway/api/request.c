@@ -157,8 +157,9 @@ static struct str key_of(struct str authorization, struct str api_key)
 
 static struct str presented_key(struct call *call)
 {
-    return key_of(exchange_known(call->ex, HDR_AUTHORIZATION),
-                  exchange_find(call->ex, STR("x-api-key")));
+    struct str authorization = exchange_known(call->ex, HDR_AUTHORIZATION); /* without a walk */
+    return key_of(authorization,
+                  authorization.len ? STR("") : exchange_find(call->ex, STR("x-api-key")));
 }
 
 enum standing { STANDS, KEY_REVOKED, KEY_NOT_NOW, TENANT_AWAY };

@@ -162,5 +162,5 @@ maas_status engine_infer_merged(struct engine_model *m, struct engine_job *job,
         return fail(error, MAAS_E_EXHAUSTED, "no memory for the rows of %u requests", count);
     request.deadline_ns = call->deadline_ns;
     model_bind(m, job, call);
-    return model_infer(m, job, &request, true, error);
+    return model_infer(m, job, &request, error);
 }

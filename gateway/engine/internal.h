@@ -86,9 +86,9 @@ maas_status MUST_USE model_prepare(const struct engine_model *m, struct engine_j
                                    struct str *out_param, maas_error *error);
 maas_status MUST_USE model_validate(struct engine_model *m, struct engine_job *job,
                                     const maas_request *request, maas_error *error);
-/* Waits for its turn, runs, waits for done. */
+/* A request that was validated: waits for its turn, runs, waits for done. */
 maas_status MUST_USE model_infer(struct engine_model *m, struct engine_job *job,
-                                 const maas_request *request, bool validated, maas_error *error);
+                                 const maas_request *request, maas_error *error);
 /* The job runs for this model, with the deadline and cancel of `r`. */
 void model_bind(const struct engine_model *m, struct engine_job *job,
                 const struct engine_request *r);

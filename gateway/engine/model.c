@@ -167,10 +167,10 @@ static maas_status run(struct engine_model *m, struct engine_job *job, const maa
 }
 
 maas_status model_infer(struct engine_model *m, struct engine_job *job, const maas_request *request,
-                        bool validated, maas_error *error)
+                        maas_error *error)
 {
     enter(m);
-    maas_status status = run(m, job, request, m->plugin->table.infer, validated, error);
+    maas_status status = run(m, job, request, m->plugin->table.infer, true, error);
     leave(m);
     return status;
 }

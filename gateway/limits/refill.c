@@ -16,6 +16,8 @@
 #include <inttypes.h>
 #include <stdlib.h>
 
+#include "base/buf.h"
+
 #define FLUSH_MS       1
 #define GUARD_NS       1000000ull   /* the caller's clock may be one turn old */
 #define HOLD_NS        5000000ull   /* an emptied bucket is asked this seldom */
@@ -172,12 +174,7 @@ static uint64_t refill_want(struct bucket *b, uint64_t now_ns)
 
 static struct str word_of(char text[WORD_MAX], uint64_t value)
 {
-    char *at = text + WORD_MAX;
-    do {
-        *--at = (char)('0' + value % 10);
-        value /= 10;
-    } while (value > 0);
-    return (struct str){ at, (size_t)(text + WORD_MAX - at) };
+    return (struct str){ text, (size_t)(text_uint(text, value) - text) };
 }
 
 static void batch_send(struct limits_port *port, struct batch *batch)
