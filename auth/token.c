@@ -7,6 +7,7 @@
 #include <openssl/crypto.h>
 #include <openssl/evp.h>
 #include <string.h>
+#include <strings.h>
 
 #include "auth/base62.h"
 
@@ -19,6 +20,13 @@ _Static_assert(PREFIX_LEN + 43 + BASE62_CRC == TOKEN_TEXT_LEN, "token form");
 static void digest(const char *text, uint8_t out[TOKEN_HASH_LEN])
 {
     CHECK(EVP_Digest(text, TOKEN_TEXT_LEN, out, NULL, EVP_sha256(), NULL) == 1);
+}
+
+struct str bearer_of(struct str authorization)
+{
+    if (authorization.len > 7 && strncasecmp(authorization.data, "bearer ", 7) == 0)
+        return (struct str){ authorization.data + 7, authorization.len - 7 };
+    return (struct str){ "", 0 };
 }
 
 void token_make(struct token_new *out)

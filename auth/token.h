@@ -7,6 +7,10 @@
 
 #include "base/base.h"
 
+/* What an Authorization field of the scheme Bearer carries, admin token or API key; empty when it
+ * is of another scheme. Borrowed. */
+struct str bearer_of(struct str authorization);
+
 #define TOKEN_TEXT_LEN 60
 #define TOKEN_HASH_LEN 32
 

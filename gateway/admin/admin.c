@@ -122,8 +122,7 @@ static const struct admin_route *find_route(struct str method, struct str path,
 
 static bool take_token(struct str authorization, uint8_t out_hash[TOKEN_HASH_LEN])
 {
-    return authorization.len > 7 && strncasecmp(authorization.data, "bearer ", 7) == 0 &&
-           token_hash((struct str){ authorization.data + 7, authorization.len - 7 }, out_hash);
+    return token_hash(bearer_of(authorization), out_hash);
 }
 
 /* A body has business here on a route and with a token of the right form, as prepare() sees it;

@@ -16,6 +16,7 @@
 
 #include "api/call.h"
 #include "api/scan.h"
+#include "auth/token.h"
 #include "base/log.h"
 
 static enum step_result step_read(struct call *call);
@@ -148,11 +149,7 @@ static enum step_result step_read(struct call *call)
 
 static struct str key_of(struct str authorization, struct str api_key)
 {
-    if (authorization.len == 0)
-        return api_key;
-    if (authorization.len > 7 && strncasecmp(authorization.data, "bearer ", 7) == 0)
-        return (struct str){ authorization.data + 7, authorization.len - 7 };
-    return (struct str){ "", 0 };
+    return authorization.len ? bearer_of(authorization) : api_key;
 }
 
 static struct str presented_key(struct call *call)
