@@ -225,7 +225,7 @@ static void a_full_spool_says_so_before_the_work_and_loses_nothing(void **state)
 /* ---- death */
 
 /* Appends until it is killed; says in shared memory how far it came. */
-static void child_appends(_Atomic uint64_t *acknowledged)
+static void append_for_ever(const struct usage_sink *to, _Atomic uint64_t *acknowledged)
 {
     struct meter_config config = { .dir = root,
                                    .loops = 1,
@@ -234,15 +234,19 @@ static void child_appends(_Atomic uint64_t *acknowledged)
                                    .sync_ms = 1,
                                    .conninfo = "" };
     struct meter *m = NULL;
-    static struct memory away = { .fail_every = 1, .calls = 1 };
-    struct usage_sink nowhere = { memory_append, memory_close, &away };
-    if (meter_start_with(&config, &nowhere, &m, NULL))
+    if (meter_start_with(&config, to, &m, NULL))
         _exit(1);
     for (uint64_t i = 0;;) {
         struct usage_event e = event_of(i);
         if (meter_ready(meter_tap(m, 0)) && meter_append(meter_tap(m, 0), &e, NULL) == MAAS_OK)
             atomic_store(acknowledged, ++i);
     }
+}
+
+static void child_appends(_Atomic uint64_t *acknowledged)
+{
+    static struct memory away = { .fail_every = 1, .calls = 1 };
+    append_for_ever(&(struct usage_sink){ memory_append, memory_close, &away }, acknowledged);
 }
 
 static void kill_9_at_any_time_loses_nothing_that_was_acknowledged(void **state)
@@ -316,21 +320,7 @@ static maas_status take_rest(void *arg, const struct uuid *spool, uint32_t loop,
 
 static void child_appends_and_ships(struct shipping *s)
 {
-    struct meter_config config = { .dir = root,
-                                   .loops = 1,
-                                   .bytes_max = 1 << 26,
-                                   .segment_bytes = SEGMENT_BYTES,
-                                   .sync_ms = 1,
-                                   .conninfo = "" };
-    struct usage_sink taker = { take_all, memory_close, s };
-    struct meter *m = NULL;
-    if (meter_start_with(&config, &taker, &m, NULL))
-        _exit(1);
-    for (uint64_t i = 0;;) {
-        struct usage_event e = event_of(i);
-        if (meter_ready(meter_tap(m, 0)) && meter_append(meter_tap(m, 0), &e, NULL) == MAAS_OK)
-            atomic_store(&s->acknowledged, ++i);
-    }
+    append_for_ever(&(struct usage_sink){ take_all, memory_close, s }, &s->acknowledged);
 }
 
 static void kill_9_among_segments_that_are_used_again_loses_and_doubles_nothing(void **state)
