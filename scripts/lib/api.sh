@@ -4,7 +4,7 @@
 STATUS=
 BODY=
 
-call() { # SECRET URL METHOD [CURL OPTIONS...]
+call_once() { # SECRET URL METHOD [CURL OPTIONS...]
     local secret=$1 url=$2 method=$3 answer
     shift 3
     answer=$(curl -q -sS --noproxy '*' --max-time 120 --cacert "$DIR/tls/ca.pem" -X "$method" -w '\n%{http_code}' \
@@ -12,6 +12,17 @@ call() { # SECRET URL METHOD [CURL OPTIONS...]
     STATUS=${answer##*$'\n'}
     BODY=${answer%$'\n'*}
     printf '%s %s -> %s\n' "$method" "$url" "$STATUS" >>"$LOG_FILE"
+}
+
+# 503 says that nothing was done and that later may be better: a gateway that runs needs a moment to find a PostgreSQL
+# that was started again, a model that is loaded.
+call() { # as call_once
+    local try
+    for ((try = 0; try < 100; try++)); do
+        call_once "$@"
+        [ "$STATUS" = 503 ] || return 0
+        sleep 0.1
+    done
 }
 
 admin() { # METHOD PATH [JSON or curl options]
