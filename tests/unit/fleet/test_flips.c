@@ -12,7 +12,7 @@
  * MAAS_FLIPS sets another number than FLIPS. The flips are random but the same in each run; when
  * they meet which request is not.
  */
-#include "fleet/link.h"
+#include "instead_of_fleet.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -90,10 +90,7 @@ struct worker {
     uint64_t random;
 };
 
-static struct fleet {
-    struct loop *loop;
-    uint32_t hostile;
-} fleet;
+static struct fleet fleet = { .queue_max = QUEUE_MAX, .grace_ms = GRACE_MS };
 static struct fleet_port *port;
 static struct worker bad = { .pool = { .deployment = { { 1 } }, .version = { { 1 } }, .text = "1" },
                              .hostile = true };
@@ -232,11 +229,6 @@ static void *work(void *arg)
 
 /* ---- instead of fleet.c */
 
-void fleet_poke(struct fleet *of)
-{
-    loop_stop(of->loop);
-}
-
 void fleet_ask(struct fleet *of, const struct uuid *deployment)
 {
     (void)of;
@@ -246,35 +238,6 @@ void fleet_ask(struct fleet *of, const struct uuid *deployment)
 void fleet_count_hostile(struct fleet *of)
 {
     of->hostile++;
-}
-
-uint32_t fleet_queue_max(const struct fleet *of)
-{
-    (void)of;
-    return QUEUE_MAX;
-}
-
-uint32_t fleet_hang_grace_ms(const struct fleet *of)
-{
-    (void)of;
-    return GRACE_MS;
-}
-
-void fleet_register_port(struct fleet *of, uint32_t index, struct fleet_port *its,
-                         struct loop *loop)
-{
-    (void)of;
-    (void)index;
-    (void)its;
-    (void)loop;
-}
-
-void link_unref(struct link *link)
-{
-    if (atomic_fetch_sub(&link->refs, 1) == 1) {
-        channel_free(link->channel);
-        free(link);
-    }
 }
 
 static void tell(enum lane_event event, struct worker *w, bool with_link)

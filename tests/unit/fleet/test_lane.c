@@ -3,7 +3,7 @@
  * ready, it is gone) and plays the worker at the other end of the channel. What lane.c asks of
  * fleet.c is answered here, so that fleet.c, which wants a database, is not linked.
  */
-#include "fleet/link.h"
+#include "instead_of_fleet.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -17,10 +17,6 @@
 #define LONG_MS  60000
 #define LIMIT_MS 20000 /* what has not happened by then never will */
 
-struct fleet { /* whom lane.c asks for the end of a worker */
-    struct loop *loop;
-};
-
 struct asked { /* a request and what became of it */
     struct job job;
     bool over, answers_late; /* the worker answers just after the deadline */
@@ -33,18 +29,13 @@ struct worker {
     struct channel *end; /* the worker's */
 };
 
-static struct fleet fleet;
+static struct fleet fleet = { .queue_max = 8, .grace_ms = GRACE_MS };
 static struct fleet_port *port;
 static struct worker worker; /* the one that serves now */
 static struct pool_id pool = { .deployment = { { 1 } }, .version = { { 2 } }, .text = "1" };
 static uint32_t asks; /* for a deployment that is not loaded */
 
 /* ---- instead of fleet.c */
-
-void fleet_poke(struct fleet *of)
-{
-    loop_stop(of->loop);
-}
 
 void fleet_ask(struct fleet *of, const struct uuid *deployment)
 {
@@ -57,35 +48,6 @@ void fleet_count_hostile(struct fleet *of)
 {
     (void)of;
     fail_msg("the worker breaks no rule here");
-}
-
-uint32_t fleet_queue_max(const struct fleet *of)
-{
-    (void)of;
-    return 8;
-}
-
-uint32_t fleet_hang_grace_ms(const struct fleet *of)
-{
-    (void)of;
-    return GRACE_MS;
-}
-
-void fleet_register_port(struct fleet *of, uint32_t index, struct fleet_port *its,
-                         struct loop *loop)
-{
-    (void)of;
-    (void)index;
-    (void)its;
-    (void)loop;
-}
-
-void link_unref(struct link *link)
-{
-    if (atomic_fetch_sub(&link->refs, 1) == 1) {
-        channel_free(link->channel);
-        free(link);
-    }
 }
 
 /* ---- the control thread's words */
