@@ -32,7 +32,8 @@ struct call {
     const struct route *route;
     const call_step *step;
     struct str model,
-        version; /* path parameters or, for tasks, the body's member; request memory */
+        version;     /* path parameters or, for tasks, the body's member; request memory */
+    struct str head; /* JSON before a body that is no JSON; empty: none. Request memory */
     char request_id[UUID_TEXT_MAX];
     struct str request_id_text; /* what is echoed: the caller's own if it sent one */
     struct uuid request;
@@ -78,8 +79,12 @@ enum step_result info_v2_model_ready(struct call *call);
 /* ---- routes.c */
 const struct route *route_find(struct str method, struct str path, struct str *out_model,
                                struct str *out_version, const char **out_allow);
-extern const call_step way_of_inference[], way_of_task[];
+extern const call_step way_of_inference[], way_of_task[], way_of_picture[];
 void routes_print(void);
+
+/* ---- steps outside of request.c */
+enum step_result step_model_member(struct call *call); /* request.c */
+enum step_result step_picture(struct call *call);      /* picture.c */
 
 /* The server's handler and its gate: arg is the struct app_loop. (request.c) */
 void request_begin(struct exchange *ex, void *arg);

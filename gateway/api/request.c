@@ -22,7 +22,6 @@
 static enum step_result step_read(struct call *call);
 static enum step_result step_authenticate(struct call *call);
 static enum step_result step_receive(struct call *call);
-static enum step_result step_model_member(struct call *call);
 static enum step_result step_resolve(struct call *call);
 static enum step_result step_admit(struct call *call);
 static enum step_result step_dispatch(struct call *call);
@@ -33,6 +32,7 @@ static const call_step way_in[] = { step_read, step_authenticate, step_receive, 
 const call_step way_of_inference[] = { step_resolve, step_admit, step_dispatch, NULL };
 const call_step way_of_task[] = { step_model_member, step_resolve, step_admit, step_dispatch,
                                   NULL };
+const call_step way_of_picture[] = { step_picture, step_resolve, step_admit, step_dispatch, NULL };
 
 void call_walk(struct call *call)
 {
@@ -303,7 +303,7 @@ static enum step_result step_receive(struct call *call)
 
 /* ---- resolve: name → deployment */
 
-static enum step_result step_model_member(struct call *call)
+enum step_result step_model_member(struct call *call)
 {
     struct str body = exchange_request(call->ex)->body;
     if (body.len == 0)
@@ -362,6 +362,8 @@ static enum step_result step_resolve(struct call *call)
     call->cost_per_row = d->cost_per_row;
     uint64_t rows =
         exchange_request(call->ex)->body.len / (d->min_row_bytes ? d->min_row_bytes : 1) + 1;
+    if (call->head.len)
+        rows = 1; /* the body is one picture */
     call->max_rows = rows < who->max_rows ? (uint32_t)rows : who->max_rows;
     return STEP_NEXT;
 }
@@ -489,7 +491,7 @@ static void on_job(struct job *job, enum job_end end, const struct complete_fram
 static enum step_result step_dispatch(struct call *call)
 {
     struct app_loop *at = call->at;
-    struct str body = exchange_request(call->ex)->body;
+    struct str body = exchange_request(call->ex)->body, head = call->head;
     struct job *job = &call->job;
     struct fleet_route *route = fleet_route(at->fleet, &call->deployment);
     job->frame =
@@ -499,13 +501,14 @@ static enum step_result step_dispatch(struct call *call)
                                    call->started_ns + at->app->config->request_timeout_ms * 1000000,
                                .tenant = call->who->tenant,
                                .max_rows = call->max_rows,
-                               .json_len = UINT32_MAX,
+                               .json_len = head.len ? (uint32_t)head.len : UINT32_MAX,
                                .name_len = (uint16_t)call->model.len,
                                .request_id_len = (uint16_t)call->request_id_text.len,
-                               .body_len = (uint32_t)body.len };
+                               .body_len = (uint32_t)(head.len + body.len) };
     job->parts[0] = (struct channel_part){ call->model.data, call->model.len };
     job->parts[2] = (struct channel_part){ call->request_id_text.data, call->request_id_text.len };
-    job->parts[3] = (struct channel_part){ body.data, body.len };
+    job->parts[3] = (struct channel_part){ head.data, head.len };
+    job->parts[4] = (struct channel_part){ body.data, body.len };
     job->done = on_job;
     call->has_job = true;
     if (fleet_send(at->fleet, route, job))

@@ -16,6 +16,9 @@ static const call_step way_models[] = { info_models, NULL }, way_model[] = { inf
 
 static const struct route routes[] = {
     { "POST", "/v1/regression", way_of_task, SURFACE_REGRESSION, false },
+    { "POST", "/v1/text-classification", way_of_task, SURFACE_TEXT, false },
+    { "POST", "/v1/image-classification", way_of_picture, SURFACE_IMAGE, false },
+    { "POST", "/v1/recommendations", way_of_task, SURFACE_RECOMMENDATION, false },
     { "POST", "/v2/models/{model}/infer", way_of_inference, SURFACE_V2, false },
     { "POST", "/v2/models/{model}/versions/{version}/infer", way_of_inference, SURFACE_V2, false },
     { "GET", "/v1/models", way_models, SURFACE_NONE, false },

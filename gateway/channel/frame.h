@@ -11,8 +11,11 @@
 /* The outward form of a request: says which codec decodes it and which encodes the answer. */
 enum surface {
     SURFACE_NONE = 0,
-    SURFACE_V2 = 1,         /* POST /v2/models/{m}/infer */
-    SURFACE_REGRESSION = 2, /* POST /v1/regression */
+    SURFACE_V2 = 1,             /* POST /v2/models/{m}/infer */
+    SURFACE_REGRESSION = 2,     /* POST /v1/regression */
+    SURFACE_TEXT = 3,           /* POST /v1/text-classification */
+    SURFACE_IMAGE = 4,          /* POST /v1/image-classification */
+    SURFACE_RECOMMENDATION = 5, /* POST /v1/recommendations */
 };
 
 /* A job is one request in flight on one loop and one worker. slot < CHANNEL_SLOTS, generation never
@@ -35,8 +38,8 @@ struct submit_frame {
     uint64_t deadline_ns; /* CLOCK_MONOTONIC; 0: none */
     struct uuid tenant;
     uint32_t max_rows; /* the rows that were reserved: more is MAAS_E_INVALID */
-    uint32_t json_len; /* of a binary-tensor body: the length of its JSON head; UINT32_MAX: the
-                          whole body is JSON */
+    uint32_t json_len; /* of a body with binary tensors or a picture: the length of its JSON head;
+                          UINT32_MAX: the whole body is JSON */
     uint16_t name_len, version_len,
         request_id_len; /* the deployment's public name and version for the answer */
     uint16_t flags;     /* 0 */

@@ -20,13 +20,35 @@ struct codec {
     size_t body_max;
 };
 
-static const struct {
+struct surface_row {
     uint16_t surface;
-    maas_status (*decode)(const struct decode *d, struct json_value root);
-} SURFACES[] = {
-    { SURFACE_V2, v2_decode },
-    { SURFACE_REGRESSION, regression_decode },
+    const char *task; /* whose surface it is; NULL: any */
+    decode_fn *decode;
+    encode_fn *encode;
 };
+static const struct surface_row SURFACES[] = {
+    { SURFACE_V2, NULL, v2_decode, v2_encode },
+    { SURFACE_REGRESSION, "regression", regression_decode, regression_encode },
+    { SURFACE_TEXT, "text-classification", text_decode, classification_encode },
+    { SURFACE_IMAGE, "image-classification", image_decode, classification_encode },
+    { SURFACE_RECOMMENDATION, "recommendation", recommendation_decode, recommendation_encode },
+};
+
+static const struct surface_row *surface_row(uint16_t surface)
+{
+    for (size_t i = 0; i < COUNT_OF(SURFACES); i++)
+        if (SURFACES[i].surface == surface)
+            return &SURFACES[i];
+    return NULL;
+}
+
+uint16_t codec_surface_of(const char *task)
+{
+    for (size_t i = 0; i < COUNT_OF(SURFACES); i++)
+        if (SURFACES[i].task && strcmp(SURFACES[i].task, task) == 0)
+            return SURFACES[i].surface;
+    return SURFACE_NONE;
+}
 
 maas_status codec_new(size_t body_max, struct codec **out, maas_error *error)
 {
@@ -50,17 +72,22 @@ void codec_free(struct codec *codec)
     free(codec);
 }
 
-/* The JSON part of the body: all of it, until binary tensors are read. */
-static maas_status json_part(const struct codec_context *context, struct str *out,
-                             maas_error *error)
+/* The JSON part of the body, which a picture may stand behind; binary tensors are not read yet. */
+static maas_status json_part(struct codec_context *context, struct str *out, maas_error *error)
 {
     *out = context->body;
+    context->octets = (struct str){ NULL, 0 };
     if (context->json_len == UINT32_MAX || context->json_len == context->body.len)
         return MAAS_OK;
     if (context->json_len > context->body.len)
         return fail(error, MAAS_E_INVALID,
                     "the JSON part of %u bytes is longer than the body of %zu", context->json_len,
                     context->body.len);
+    if (context->surface == SURFACE_IMAGE) {
+        out->len = context->json_len;
+        context->octets = (struct str){ out->data + out->len, context->body.len - out->len };
+        return MAAS_OK;
+    }
     return fail(error, MAAS_E_UNIMPLEMENTED,
                 "binary tensors are not supported; send \"data\" as JSON");
 }
@@ -74,6 +101,10 @@ maas_status codec_decode(struct codec *codec, struct codec_context *context, str
     *out_param = (struct str){ NULL, 0 };
     context->id = (struct str){ NULL, 0 };
     context->wanted_count = 0;
+    context->explain = false;
+    const struct surface_row *row = surface_row(context->surface);
+    if (!row)
+        return fail(error, MAAS_E_UNIMPLEMENTED, "surface %u has no codec", context->surface);
     maas_status status = json_part(context, &text, error);
     if (status == MAAS_OK)
         status = json_parse(codec->reader, text, codec->body_max, &root, error);
@@ -82,10 +113,15 @@ maas_status codec_decode(struct codec *codec, struct codec_context *context, str
     if (json_type(root) != JSON_OBJECT)
         return fail(error, MAAS_E_INVALID, "the body must be an object, not %s",
                     json_type_name(json_type(root)));
-    for (size_t i = 0; i < COUNT_OF(SURFACES); i++)
-        if (SURFACES[i].surface == context->surface)
-            return SURFACES[i].decode(&d, root);
-    return fail(error, MAAS_E_UNIMPLEMENTED, "surface %u has no codec", context->surface);
+    return row->decode(&d, root);
+}
+
+struct str codec_field(const struct codec_context *context, struct str param)
+{
+    static const struct str prefix = { "parameters.", 11 };
+    if (context->surface == SURFACE_V2 || !str_prefix(param, prefix))
+        return param;
+    return (struct str){ param.data + prefix.len, param.len - prefix.len };
 }
 
 /* Elements of a tensor that was decoded: their product fits, they are in memory. */
@@ -143,9 +179,9 @@ maas_status codec_encode(const struct codec_context *context, const struct engin
 {
     uint32_t count = 0;
     const maas_named *outputs = engine_job_outputs(job, &count);
-    maas_status status = context->surface == SURFACE_V2
-                             ? v2_encode(context, outputs, count, out, error)
-                             : regression_encode(context, outputs, count, rows, out, error);
+    const struct surface_row *row = surface_row(context->surface);
+    CHECK(row); /* decode has found it */
+    maas_status status = row->encode(context, outputs, count, rows, out, error);
     if (status == MAAS_OK && out->failed)
         status = fail(error, MAAS_E_EXHAUSTED, "the answer is larger than %zu bytes", out->max);
     if (status != MAAS_OK)

@@ -55,13 +55,16 @@ const struct datatype *datatype_named(struct str name);
 /* One element as JSON. False: NaN, infinity or a type without a form in JSON. */
 bool cell_write(struct buf *out, const struct datatype *type, const void *data, size_t index);
 
-/* ---- the surfaces */
-maas_status regression_decode(const struct decode *d, struct json_value root);
-maas_status regression_encode(const struct codec_context *context, const maas_named *outputs,
+/* A string, a number or a boolean as the text the engine parses; false: it is none of them. */
+bool scalar_text(const struct decode *d, struct json_value value, struct str *out);
+
+/* ---- the surfaces: a parsed body to a request, outputs to an answer */
+enum { TASK_INPUTS_MAX = 4, TASK_PARAMETERS_MAX = 4 };
+typedef maas_status decode_fn(const struct decode *d, struct json_value root);
+typedef maas_status encode_fn(const struct codec_context *context, const maas_named *outputs,
                               uint32_t count, uint32_t rows, struct buf *out, maas_error *error);
-maas_status v2_decode(const struct decode *d, struct json_value root);
-maas_status v2_encode(const struct codec_context *context, const maas_named *outputs,
-                      uint32_t count, struct buf *out, maas_error *error);
+decode_fn v2_decode, regression_decode, text_decode, image_decode, recommendation_decode;
+encode_fn v2_encode, regression_encode, classification_encode, recommendation_encode;
 
 const maas_named *output_named(const maas_named *outputs, uint32_t count, struct str name);
 static inline struct str str_from(maas_str s)

@@ -2,7 +2,7 @@
  * regression.c: POST /v1/regression.
  *
  *     {"features": [numbers] | {"name": number …} | [[numbers] …] | [{"name": number …} …],
- * "model"?}
+ *      "explain"?, "model"?}
  *     {"model", "version", "prediction", "interval"}                        one row in
  *     {"model", "version", "results": [{"prediction", "interval"} …]}       a list in
  *
@@ -12,7 +12,7 @@
  */
 #include <string.h>
 
-#include "codec/parts.h"
+#include "codec/task.h"
 
 struct features { /* one decode of the member "features" */
     const maas_port *port;
@@ -226,19 +226,6 @@ static maas_status read_features(const struct decode *d, struct features *f,
     return status;
 }
 
-static maas_status check_model(const struct decode *d, const struct member *model)
-{
-    struct str name;
-    if (!model->there)
-        return MAAS_OK;
-    if (!json_string(model->value, &name))
-        return reject(d, "model", "'model' must be a string");
-    if (!str_eq(name, d->context->model))
-        return reject(d, "model", "'model' is '%.*s', the request went to '%.*s'", shown(name),
-                      name.data, shown(d->context->model), d->context->model.data);
-    return MAAS_OK;
-}
-
 /* One input of rows by features, of numbers: what a regression model takes. */
 static bool takes_features(const maas_signature *s, struct features *f)
 {
@@ -254,11 +241,15 @@ static bool takes_features(const maas_signature *s, struct features *f)
 
 maas_status regression_decode(const struct decode *d, struct json_value root)
 {
-    struct member members[] = { { .name = "features" }, { .name = "model" } };
+    struct member members[] = { { .name = "features" },
+                                { .name = "model" },
+                                { .name = "explain" } };
     struct features f;
     maas_status status = read_members(d, root, "", members, COUNT_OF(members), false);
     if (status == MAAS_OK)
-        status = check_model(d, &members[1]);
+        status = task_check_model(d, &members[1]);
+    if (status == MAAS_OK)
+        status = task_read_explain(d, &members[2]);
     if (status != MAAS_OK)
         return status;
     if (!takes_features(d->context->signature, &f))
@@ -274,10 +265,12 @@ struct columns { /* what the answer is made of */
     const struct datatype *prediction_type, *interval_type;
 };
 
-static bool write_result(struct buf *out, const struct columns *c, size_t row)
+static bool write_result(struct buf *out, const void *columns, uint32_t row)
 {
+    const struct columns *c = columns;
+    size_t at = row;
     buf_str(out, STR("\"prediction\":"));
-    bool ok = cell_write(out, c->prediction_type, c->prediction->tensor.data, row);
+    bool ok = cell_write(out, c->prediction_type, c->prediction->tensor.data, at);
     buf_str(out, STR(",\"interval\":"));
     if (!c->interval) {
         buf_str(out, STR("null"));
@@ -285,45 +278,21 @@ static bool write_result(struct buf *out, const struct columns *c, size_t row)
     }
     const void *data = c->interval->tensor.data;
     buf_str(out, STR("["));
-    ok = ok && cell_write(out, c->interval_type, data, 2 * row);
+    ok = ok && cell_write(out, c->interval_type, data, 2 * at);
     buf_str(out, STR(","));
-    ok = ok && cell_write(out, c->interval_type, data, 2 * row + 1);
+    ok = ok && cell_write(out, c->interval_type, data, 2 * at + 1);
     buf_str(out, STR("]"));
     return ok;
-}
-
-/* An output of `width` numbers a row, or NULL. */
-static const maas_named *column_of(const maas_named *outputs, uint32_t count, struct str name,
-                                   uint32_t rows, int64_t width, const struct datatype **out_type)
-{
-    const maas_named *output = output_named(outputs, count, name);
-    if (!output || output->tensor.ndim < 1 || output->tensor.ndim > 2 ||
-        output->tensor.shape[0] != (int64_t)rows)
-        return NULL;
-    int64_t wide = output->tensor.ndim == 2 ? output->tensor.shape[1] : 1;
-    *out_type = datatype_of(output->tensor.dtype);
-    return wide == width && *out_type && (*out_type)->cell != JSON_CELL_STRING ? output : NULL;
 }
 
 maas_status regression_encode(const struct codec_context *context, const maas_named *outputs,
                               uint32_t count, uint32_t rows, struct buf *out, maas_error *error)
 {
     struct columns c = { 0 };
-    c.prediction = column_of(outputs, count, STR("prediction"), rows, 1, &c.prediction_type);
-    c.interval = column_of(outputs, count, STR("interval"), rows, 2, &c.interval_type);
+    c.prediction =
+        task_column(outputs, count, STR("prediction"), rows, 1, false, &c.prediction_type);
+    c.interval = task_column(outputs, count, STR("interval"), rows, 2, false, &c.interval_type);
     if (!c.prediction)
         return fail(error, MAAS_E_INTERNAL, "the model gives no output 'prediction' of [rows]");
-    buf_str(out, STR("{\"model\":"));
-    buf_json(out, context->model);
-    buf_str(out, STR(",\"version\":"));
-    buf_json(out, context->version);
-    buf_str(out, context->single ? STR(",") : STR(",\"results\":[{"));
-    bool ok = true;
-    for (uint32_t row = 0; ok && row < rows; row++) {
-        if (row)
-            buf_str(out, STR("},{"));
-        ok = write_result(out, &c, row);
-    }
-    buf_str(out, context->single ? STR("}") : STR("}]}"));
-    return ok ? MAAS_OK : fail(error, MAAS_E_INTERNAL, "the prediction is not a finite number");
+    return task_encode(context, rows, write_result, &c, out, error);
 }

@@ -34,8 +34,7 @@ static bool of_the_protocol(struct str name)
     return false;
 }
 
-/* The value as the text the engine parses; false: no scalar. */
-static bool scalar_text(const struct decode *d, struct json_value value, struct str *out)
+bool scalar_text(const struct decode *d, struct json_value value, struct str *out)
 {
     bool flag;
     int64_t integer;
@@ -312,11 +311,13 @@ static maas_status read_input(const struct decode *d, size_t index, struct json_
     return status == MAAS_OK ? make_tensor(d, &in) : status;
 }
 
+/* But those that may be left out. */
 static maas_status check_all_inputs_there(const struct decode *d)
 {
     const maas_signature *s = d->context->signature;
     for (uint32_t i = 0; i < s->input_count; i++)
-        if (!output_named(d->request->inputs, d->request->input_count, str_from(s->inputs[i].name)))
+        if (!(s->inputs[i].flags & MAAS_PORT_OPTIONAL) &&
+            !output_named(d->request->inputs, d->request->input_count, str_from(s->inputs[i].name)))
             return reject(d, "inputs", "input '%.*s' is missing",
                           shown(str_from(s->inputs[i].name)), s->inputs[i].name.data);
     return MAAS_OK;

@@ -54,8 +54,9 @@ static maas_status write_output(struct buf *out, const maas_named *output, maas_
 }
 
 maas_status v2_encode(const struct codec_context *context, const maas_named *outputs,
-                      uint32_t count, struct buf *out, maas_error *error)
+                      uint32_t count, uint32_t rows, struct buf *out, maas_error *error)
 {
+    (void)rows; /* the tensors say it */
     const maas_signature *s = context->signature;
     uint32_t number = context->wanted_count ? context->wanted_count : s->output_count;
     buf_str(out, STR("{\"id\":"));

@@ -51,11 +51,13 @@ struct engine_model {
     uint32_t running; /* counted only where max_concurrency is not 0 */
 };
 
-/* ---- options.c: text to checked values in the order of the declarations */
+/* ---- options.c: text to checked values in the order of the declarations; *out_wrong is the name
+ * of what was refused (of the declarations or of the caller), or is left alone */
 maas_status MUST_USE options_declared_well(const maas_option_decl *const *decls, maas_error *error);
 maas_status MUST_USE options_parse(struct arena *arena, const maas_option_decl *const *decls,
                                    const struct engine_option *given, size_t count,
-                                   const maas_option **out, uint32_t *out_count, maas_error *error);
+                                   const maas_option **out, uint32_t *out_count,
+                                   struct str *out_wrong, maas_error *error);
 
 /* ---- tensor.c: tensors against ports */
 size_t dtype_bytes(maas_dtype dtype);     /* 0: not one of ours */
@@ -73,10 +75,11 @@ maas_status MUST_USE tensor_copy(struct arena *arena, const maas_named *from, ma
 /* Checks what describe said and copies it deep, so the plugin cannot change it later. */
 maas_status MUST_USE signature_copy(struct arena *arena, const maas_signature *theirs,
                                     maas_signature *out, maas_error *error);
-/* The request's inputs in the signature's order, each checked; *out_param names the wrong one. */
+/* The request's inputs in the signature's order, each checked, those that were left out and may be
+ * made up; *out_param names the wrong one. */
 maas_status MUST_USE signature_inputs(const maas_signature *s, const struct engine_request *r,
-                                      maas_named *ordered, struct str *out_param,
-                                      maas_error *error);
+                                      struct arena *arena, maas_named *ordered,
+                                      struct str *out_param, maas_error *error);
 
 /* ---- model.c */
 /* The request as the plugin sees it: inputs and parameters in the order of the signature, checked.

@@ -58,8 +58,9 @@ static maas_status load(struct engine_model *m, const char *root,
     if (!path)
         return fail(error, MAAS_E_EXHAUSTED, "no memory for a model");
     memcpy(path, root, strlen(root) + 1);
+    struct str wrong;
     maas_status status = options_parse(m->memory, m->plugin->table.options, options, option_count,
-                                       &spec.options, &spec.option_count, error);
+                                       &spec.options, &spec.option_count, &wrong, error);
     maas_model_spec *kept = status ? NULL : arena_alloc(m->memory, sizeof(*kept), 8);
     if (!kept)
         return status ? status : fail(error, MAAS_E_EXHAUSTED, "no memory for a model");
@@ -204,6 +205,20 @@ void model_bind(const struct engine_model *m, struct engine_job *job,
     bind(job, &m->signature, r);
 }
 
+/* "parameters.NAME", as a caller finds it in the body. */
+static struct str parameter_field(struct arena *arena, struct str name)
+{
+    const struct str all = STR("parameters");
+    size_t len = all.len + 1 + name.len;
+    char *text = name.len ? arena_alloc(arena, len, 1) : NULL;
+    if (!text)
+        return all;
+    memcpy(text, all.data, all.len);
+    text[all.len] = '.';
+    memcpy(text + all.len + 1, name.data, name.len);
+    return (struct str){ text, len };
+}
+
 /* The request as the plugin sees it: inputs and parameters in the order of the signature. */
 static maas_status prepare(const maas_signature *s, struct engine_job *job,
                            const struct engine_request *r, maas_request *out, struct str *out_param,
@@ -218,13 +233,14 @@ static maas_status prepare(const maas_signature *s, struct engine_job *job,
                            .input_count = s->input_count,
                            .deadline_ns = r->deadline_ns,
                            .trace_id = { r->trace_id.data, r->trace_id.len } };
-    maas_status status = signature_inputs(s, r, ordered, out_param, error);
+    maas_status status = signature_inputs(s, r, job->arena, ordered, out_param, error);
     if (status)
         return status;
+    struct str wrong = STR("");
     status = options_parse(job->arena, s->params, r->params, r->param_count, &out->params,
-                           &out->param_count, error);
+                           &out->param_count, &wrong, error);
     if (status)
-        *out_param = STR("parameters");
+        *out_param = parameter_field(job->arena, wrong);
     return status;
 }
 

@@ -92,22 +92,22 @@ static const struct engine_option *find_given(const struct engine_option *given,
     return NULL;
 }
 
-static maas_status check_names(const maas_option_decl *const *decls,
-                               const struct engine_option *given, size_t count, maas_error *error)
+/* given[at] is declared, is the only one of its name, and its value can be a text. */
+static maas_status check_given(const maas_option_decl *const *decls,
+                               const struct engine_option *given, size_t at, maas_error *error)
 {
-    for (size_t i = 0; i < count; i++) {
-        size_t d = 0;
-        while (decls && decls[d] && !str_eq(given[i].name, str_of(decls[d]->name)))
-            d++;
-        if (!decls || !decls[d])
-            return fail(error, MAAS_E_INVALID, "unknown option '%.*s'",
-                        (int)(given[i].name.len < 64 ? given[i].name.len : 64), given[i].name.data);
-        if (find_given(given, i, decls[d]->name))
-            return fail(error, MAAS_E_INVALID, "option '%s' is given twice", decls[d]->name);
-        if (given[i].value.len > VALUE_MAX || memchr(given[i].value.data, 0, given[i].value.len))
-            return fail(error, MAAS_E_INVALID, "option '%s' is longer than %d bytes or holds a NUL",
-                        decls[d]->name, VALUE_MAX);
-    }
+    const struct engine_option *option = &given[at];
+    size_t d = 0;
+    while (decls && decls[d] && !str_eq(option->name, str_of(decls[d]->name)))
+        d++;
+    if (!decls || !decls[d])
+        return fail(error, MAAS_E_INVALID, "unknown option '%.*s'",
+                    (int)(option->name.len < 64 ? option->name.len : 64), option->name.data);
+    if (find_given(given, at, decls[d]->name))
+        return fail(error, MAAS_E_INVALID, "option '%s' is given twice", decls[d]->name);
+    if (option->value.len > VALUE_MAX || memchr(option->value.data, 0, option->value.len))
+        return fail(error, MAAS_E_INVALID, "option '%s' is longer than %d bytes or holds a NUL",
+                    decls[d]->name, VALUE_MAX);
     return MAAS_OK;
 }
 
@@ -133,7 +133,7 @@ static maas_status fill(struct arena *arena, const maas_option_decl *decl,
 
 maas_status options_parse(struct arena *arena, const maas_option_decl *const *decls,
                           const struct engine_option *given, size_t count, const maas_option **out,
-                          uint32_t *out_count, maas_error *error)
+                          uint32_t *out_count, struct str *out_wrong, maas_error *error)
 {
     uint32_t n = 0;
     while (decls && decls[n])
@@ -141,10 +141,14 @@ maas_status options_parse(struct arena *arena, const maas_option_decl *const *de
     maas_option *options = arena_alloc(arena, (n + 1) * sizeof(*options), 8);
     if (!options)
         return fail(error, MAAS_E_EXHAUSTED, "no memory for options");
-    maas_status status = check_names(decls, given, count, error);
+    maas_status status = MAAS_OK;
+    for (size_t i = 0; i < count && !status; i++)
+        if ((status = check_given(decls, given, i, error)) != MAAS_OK)
+            *out_wrong = given[i].name;
     for (uint32_t i = 0; i < n && !status; i++)
-        status =
-            fill(arena, decls[i], find_given(given, count, decls[i]->name), &options[i], error);
+        if ((status = fill(arena, decls[i], find_given(given, count, decls[i]->name), &options[i],
+                           error)) != MAAS_OK)
+            *out_wrong = str_of(decls[i]->name);
     if (status)
         return status;
     *out = options;

@@ -58,7 +58,8 @@ static maas_status copy_labels(struct arena *arena, maas_port *port, maas_error 
     return labels ? MAAS_OK : no_memory(error);
 }
 
-static maas_status copy_port(struct arena *arena, maas_port *port, maas_error *error)
+/* `optional`: an input. A flag that is not known would mean something that is not done. */
+static maas_status copy_port(struct arena *arena, maas_port *port, bool optional, maas_error *error)
 {
     if (!good_name(port->name))
         return fail(error, MAAS_E_INVALID, "a port's name is not 1 to %d of A-Z a-z 0-9 . _ -",
@@ -68,6 +69,9 @@ static maas_status copy_port(struct arena *arena, maas_port *port, maas_error *e
     if (!good_shape(port))
         return fail(error, MAAS_E_INVALID,
                     "port '%s': the shape is not -1 (rows) and then extents or -1",
+                    port->name.data);
+    if (port->flags & ~(optional ? (uint64_t)MAAS_PORT_OPTIONAL : 0))
+        return fail(error, MAAS_E_INVALID, "port '%s' has flags that this host does not know",
                     port->name.data);
     if (!dtype_bytes(port->dtype))
         return fail(error, MAAS_E_INVALID, "port '%s' has no known dtype", port->name.data);
@@ -84,7 +88,7 @@ static maas_status copy_port(struct arena *arena, maas_port *port, maas_error *e
 }
 
 static maas_status copy_ports(struct arena *arena, const maas_port **ports, uint32_t count,
-                              maas_error *error)
+                              bool optional, maas_error *error)
 {
     if (!*ports || count < 1 || count > PORTS_MAX)
         return fail(error, MAAS_E_INVALID, "%u inputs or outputs; 1 to %d are possible", count,
@@ -94,7 +98,7 @@ static maas_status copy_ports(struct arena *arena, const maas_port **ports, uint
         return no_memory(error);
     memcpy(copy, *ports, count * sizeof(*copy));
     for (uint32_t i = 0; i < count; i++) {
-        maas_status status = copy_port(arena, &copy[i], error);
+        maas_status status = copy_port(arena, &copy[i], optional, error);
         if (status)
             return status;
         for (uint32_t j = 0; j < i; j++)
@@ -111,9 +115,9 @@ maas_status signature_copy(struct arena *arena, const maas_signature *theirs, ma
     maas_error why = MAAS_ERROR_INIT;
     maas_str task = { theirs->task ? theirs->task : "", theirs->task ? strlen(theirs->task) : 0 };
     *out = *theirs;
-    maas_status status = copy_ports(arena, &out->inputs, out->input_count, &why);
+    maas_status status = copy_ports(arena, &out->inputs, out->input_count, true, &why);
     if (!status)
-        status = copy_ports(arena, &out->outputs, out->output_count, &why);
+        status = copy_ports(arena, &out->outputs, out->output_count, false, &why);
     if (!status && task.len && !good_name(task))
         status = fail(&why, MAAS_E_INVALID, "the task's name is not proper");
     if (!status && !arena_text(arena, &task))
@@ -153,23 +157,55 @@ static maas_status no_strangers(const maas_signature *s, const struct engine_req
     return MAAS_OK;
 }
 
+/* What was left out: no elements, or empty texts or zeros where the rows alone say how many. */
+static maas_status make_up(const maas_port *port, uint32_t rows, struct arena *arena,
+                           maas_named *out, maas_error *error)
+{
+    size_t count = rows, bytes;
+    int64_t *shape = arena_alloc(arena, (size_t)port->ndim * sizeof(*shape), 8);
+    for (int32_t i = 0; shape && i < port->ndim; i++) {
+        shape[i] = i == 0 ? rows : port->shape[i] == -1 ? 0 : port->shape[i];
+        if (i && __builtin_mul_overflow(count, (size_t)shape[i], &count))
+            return fail(error, MAAS_E_EXHAUSTED, "no memory for '%s'", port->name.data);
+    }
+    bool fits = !__builtin_mul_overflow(count, dtype_bytes(port->dtype), &bytes);
+    void *data = fits ? arena_alloc(arena, bytes ? bytes : 1, 64) : NULL;
+    if (!shape || !data)
+        return fail(error, MAAS_E_EXHAUSTED, "no memory for '%s'", port->name.data);
+    memset(data, 0, bytes);
+    for (size_t i = 0; port->dtype.code == MAAS_HANDLE && i < count; i++)
+        ((maas_str *)data)[i].data = "";
+    out->tensor = (maas_tensor){
+        .data = data, .device_type = 1, .ndim = port->ndim, .dtype = port->dtype, .shape = shape
+    };
+    return MAAS_OK;
+}
+
+static maas_status take_input(const maas_port *port, const struct engine_request *r,
+                              struct arena *arena, maas_named *out, maas_error *error)
+{
+    const maas_named *given = find_named(r->inputs, r->input_count, port->name);
+    out->name = port->name;
+    if (!given && port->flags & MAAS_PORT_OPTIONAL)
+        return make_up(port, r->rows, arena, out, error);
+    if (!given)
+        return fail(error, MAAS_E_INVALID, "input '%s' is missing", port->name.data);
+    out->tensor = given->tensor;
+    return tensor_fits(port, &given->tensor, r->rows, error);
+}
+
 maas_status signature_inputs(const maas_signature *s, const struct engine_request *r,
-                             maas_named *ordered, struct str *out_param, maas_error *error)
+                             struct arena *arena, maas_named *ordered, struct str *out_param,
+                             maas_error *error)
 {
     maas_status status = no_strangers(s, r, out_param, error);
     if (status)
         return status;
     for (uint32_t i = 0; i < s->input_count; i++) {
-        const maas_port *port = &s->inputs[i];
-        const maas_named *given = find_named(r->inputs, r->input_count, port->name);
-        *out_param = (struct str){ port->name.data, port->name.len };
-        if (!given)
-            return fail(error, MAAS_E_INVALID, "input '%s' is missing", port->name.data);
-        status = tensor_fits(port, &given->tensor, r->rows, error);
+        *out_param = (struct str){ s->inputs[i].name.data, s->inputs[i].name.len };
+        status = take_input(&s->inputs[i], r, arena, &ordered[i], error);
         if (status)
             return status;
-        ordered[i] = *given;
-        ordered[i].name = port->name;
     }
     if (r->rows == 0 || (s->max_rows && r->rows > s->max_rows))
         return fail(error, MAAS_E_INVALID, "%u rows; this model takes 1 to %u", r->rows,

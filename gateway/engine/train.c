@@ -29,13 +29,14 @@ maas_status engine_train_run(struct engine_plugin *plugin, struct engine_model *
     if (train->out_dir ? !plugin->train.train : !plugin->train.evaluate)
         return fail(error, MAAS_E_UNIMPLEMENTED, "plugin '%s' cannot %s", plugin->table.id,
                     train->out_dir ? "train" : "evaluate");
+    struct str wrong;
     maas_status status = engine_job_new(TRAIN_MEMORY, &job, error);
     if (status)
         return status;
     job->on_scalar = train->on_scalar;
     job->on_scalar_arg = train->arg;
     status = options_parse(job->arena, plugin->train.options, train->options, train->option_count,
-                           &spec.options, &spec.option_count, error);
+                           &spec.options, &spec.option_count, &wrong, error);
     if (!status)
         status = run(plugin, model, host, &spec, job, error);
     engine_job_free(job);

@@ -72,8 +72,8 @@ enum job_end {
 struct job {
     struct submit_frame
         frame; /* kind, surface, deadline, tenant, lengths: the caller's; job and slot are ours */
-    struct channel_part parts[4]; /* name, version (ours), request id, body: live until done, or
-                                     until fleet_abandon */
+    struct channel_part parts[5]; /* name, version (ours), request id, head and body: live until
+                                     done, or until fleet_abandon */
     uint32_t version;             /* the version that serves it: ours, known in done */
     void (*done)(struct job *job, enum job_end end, const struct complete_frame *frame,
                  const uint8_t *payload);

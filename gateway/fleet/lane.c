@@ -64,7 +64,7 @@ static bool lane_submit(struct lane *lane, struct job *job)
     job->frame.job = slots_id(&lane->slots, slot);
     job->parts[1] = (struct channel_part){ pool->text, strlen(pool->text) };
     job->frame.version_len = (uint16_t)job->parts[1].len;
-    struct channel_part parts[5] = { { &job->frame, sizeof(job->frame) } };
+    struct channel_part parts[6] = { { &job->frame, sizeof(job->frame) } };
     memcpy(parts + 1, job->parts, sizeof(job->parts));
     if (!channel_submit(lane->link->channel, loop_index(lane->port->loop), parts,
                         COUNT_OF(parts))) {

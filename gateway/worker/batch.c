@@ -30,7 +30,8 @@
 #define PAUSE_LEAST                                                                                \
     64u /* requests that run alone after a call that failed for no member's sake                   \
          */
-#define PAUSE_MOST 65536u
+#define PAUSE_MOST  65536u
+#define LIKE_NOBODY 1u /* a likeness: the request asks for an explanation, so it runs alone */
 
 struct member {
     struct job *job;
@@ -108,6 +109,7 @@ static maas_status decode(struct runner *r, struct member *m, struct engine_chec
         codec_decode(r->codec, &m->context, r->job, &request, &o->param, &o->error);
     if (status == MAAS_OK)
         status = engine_check(r->model, r->job, &request, checked, &o->param, &o->error);
+    o->param = codec_field(&m->context, o->param);
     if (status == MAAS_OK)
         status = codec_keep(&m->context, r->job, &request, &o->error);
     return status;
@@ -147,8 +149,9 @@ static bool fits(const struct batch *b, const struct engine_checked *checked, co
                  uint64_t now_ns)
 {
     uint32_t rows = checked->request.rows;
-    return b->count == 0 || (rows <= b->rows_max - b->rows && has_time(b, job, rows, now_ns) &&
-                             engine_alike(&b->checked[0], checked));
+    return b->count == 0 ||
+           (!b->members[b->count].context.explain && rows <= b->rows_max - b->rows &&
+            has_time(b, job, rows, now_ns) && engine_alike(&b->checked[0], checked));
 }
 
 static void join(struct batch *b, const struct job *job)
@@ -181,7 +184,7 @@ static enum admission admit(struct runner *r, struct job *job)
         return refuse(r, m, &o);
     job->rows = checked->request.rows;
     if (!fits(b, checked, job, r->now_ns)) {
-        job->likeness = engine_likeness(checked);
+        job->likeness = m->context.explain ? LIKE_NOBODY : engine_likeness(checked);
         return not_now(r, job);
     }
     join(b, job);
@@ -377,6 +380,15 @@ static void run(struct runner *r)
     answer_all(r, &o, began_ns);
 }
 
+/* The way of a single request, from its bytes: what explains it comes after the answer. */
+static void run_explained(struct runner *r)
+{
+    struct member *m = &r->batch->members[0];
+    uint64_t cost_ns;
+    (void)run_alone(r, m->job, &cost_ns);
+    queue_end(r->queue, m->job, m->cost_ns + cost_ns);
+}
+
 void batch_run(struct runner *r, struct job *leader)
 {
     struct batch *b = r->batch;
@@ -387,6 +399,10 @@ void batch_run(struct runner *r, struct job *leader)
     engine_job_reset(r->job);
     if (admit(r, leader) != JOINED)
         return;
+    if (b->members[0].context.explain) {
+        run_explained(r);
+        return;
+    }
     if (b->rows < b->rows_max)
         fill(r);
     run(r);

@@ -57,6 +57,7 @@ maas_status runner_init(struct runner *r, struct channel *channel, struct engine
 void runner_release(struct runner *r)
 {
     engine_job_free(r->job);
+    engine_job_free(r->explained);
     codec_free(r->codec);
     batch_free(r->batch);
     queue_free(r->queue);
@@ -94,7 +95,35 @@ struct codec_context run_context(const struct runner *r, const struct job *job)
                                    .body = job->body,
                                    .json_len = job->frame.json_len,
                                    .max_rows = job->frame.max_rows,
-                                   .signature = engine_signature(r->model) };
+                                   .signature = engine_signature(r->model),
+                                   .explains = engine_explain_signature(r->model) };
+}
+
+/* The parameters that explain itself declares, of those that came with the request. */
+static void explain_parameters(const maas_signature *explains, struct engine_request *request)
+{
+    uint32_t kept = 0;
+    for (uint32_t i = 0; i < request->param_count; i++)
+        for (size_t k = 0; explains->params && explains->params[k]; k++)
+            if (str_eq(request->params[i].name, str_of(explains->params[k]->name)))
+                request->params[kept++] = request->params[i];
+    request->param_count = kept;
+}
+
+/* The same rows once more, for the reasons; the answer stays in r->job. */
+static maas_status explain(struct runner *r, struct codec_context *context,
+                           struct engine_request *request, struct outcome *o)
+{
+    if (!context->explain)
+        return MAAS_OK;
+    maas_status status =
+        r->explained ? MAAS_OK : engine_job_new(ARENA_MAX, &r->explained, &o->error);
+    if (status != MAAS_OK)
+        return status;
+    engine_job_reset(r->explained);
+    explain_parameters(context->explains, request);
+    context->explained = r->explained;
+    return engine_explain(r->model, r->explained, request, &o->param, &o->error);
 }
 
 static maas_status infer(struct runner *r, const struct job *job, struct outcome *o)
@@ -108,6 +137,9 @@ static maas_status infer(struct runner *r, const struct job *job, struct outcome
     maas_status status = codec_decode(r->codec, &context, r->job, &request, &o->param, &o->error);
     if (status == MAAS_OK)
         status = engine_infer(r->model, r->job, &request, &o->param, &o->error);
+    if (status == MAAS_OK)
+        status = explain(r, &context, &request, o);
+    o->param = codec_field(&context, o->param);
     if (status == MAAS_OK)
         status = codec_encode(&context, r->job, request.rows, &r->answer, &o->content, &o->json_len,
                               &o->error);

@@ -36,6 +36,7 @@ struct runner {
     struct engine_model *model;
     struct codec *codec;
     struct engine_job *job;
+    struct engine_job *explained; /* holds what explains the answer in `job`; NULL until asked */
     struct queue *queue;
     struct outbox outbox;
     struct buf answer;

@@ -22,6 +22,8 @@ check_body() { # METHOD PATH: the body that a served answer needs, empty for non
 
 check_good() { # METHOD PATH: whether STATUS is what the route should say
     case "$1 $2" in
+    "POST /v1/text-classification" | "POST /v1/image-classification" | "POST /v1/recommendations")
+        [ "$STATUS" = 400 ] ;; # the demo has no model of these tasks: refused as incomplete
     "POST /v1/"* | "POST /v2/"* | "GET /v1/"* | "GET /v2"* | "GET /healthz" | "GET /readyz" | "GET /metrics")
         [ "$STATUS" = 200 ] ;;
     GET\ *"{"*) [ "$STATUS" = 200 ] || [ "$STATUS" = 404 ] ;;

@@ -10,12 +10,6 @@
 
 #define BODY_MAX ((size_t)64 << 20)
 
-/* The task forms that have a codec. */
-static const struct {
-    const char *task;
-    uint16_t surface;
-} TASKS[] = { { "regression", SURFACE_REGRESSION } };
-
 static bool is_v2(struct str body)
 {
     struct json_value root, value;
@@ -34,14 +28,9 @@ static bool is_v2(struct str body)
 static maas_status choose_surface(const char *task, struct str body, uint16_t *out,
                                   maas_error *error)
 {
-    *out = SURFACE_V2;
-    if (is_v2(body))
+    *out = is_v2(body) ? SURFACE_V2 : task ? codec_surface_of(task) : SURFACE_NONE;
+    if (*out != SURFACE_NONE)
         return MAAS_OK;
-    for (size_t i = 0; i < COUNT_OF(TASKS); i++)
-        if (task && strcmp(TASKS[i].task, task) == 0) {
-            *out = TASKS[i].surface;
-            return MAAS_OK;
-        }
     return fail(error, MAAS_E_INVALID, "the body has no \"inputs\", and task '%s' has no form",
                 task ? task : "");
 }

@@ -19,6 +19,18 @@ static const maas_port INPUTS[] = {
     { TEXT("text"), { MAAS_HANDLE, 128, 1 }, 1, ROWS, NULL, 0, 0 },
     { TEXT("byte"), { MAAS_INT, 8, 1 }, 2, SHAPE, NULL, 0, 0 },
 };
+static const int64_t LISTS[] = { -1, -1 };
+static const maas_port TASK_INPUTS[] = {
+    { TEXT("text"), { MAAS_HANDLE, 128, 1 }, 1, ROWS, NULL, 0, 0 },
+    { TEXT("image"), { MAAS_HANDLE, 128, 1 }, 1, ROWS, NULL, 0, 0 },
+    { TEXT("user"), { MAAS_HANDLE, 128, 1 }, 1, ROWS, NULL, 0, MAAS_PORT_OPTIONAL },
+    { TEXT("items"), { MAAS_HANDLE, 128, 1 }, 2, LISTS, NULL, 0, MAAS_PORT_OPTIONAL },
+    { TEXT("deny"), { MAAS_HANDLE, 128, 1 }, 2, LISTS, NULL, 0, MAAS_PORT_OPTIONAL },
+};
+static const maas_option_decl PARAMETER = { .size = sizeof(PARAMETER),
+                                            .kind = MAAS_OPTION_INT,
+                                            .name = "top_k" };
+static const maas_option_decl *const PARAMETERS[] = { &PARAMETER, NULL };
 static const maas_port OUTPUT = { TEXT("y"), { MAAS_FLOAT, 64, 1 }, 1, ROWS, NULL, 0, 0 };
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
@@ -33,7 +45,8 @@ static void check(const struct engine_request *request, uint32_t max_rows)
             for (size_t k = 0; k < (size_t)request->rows * 3; k++)
                 CHECK(((const double *)t->data)[k] - ((const double *)t->data)[k] == 0);
         const maas_str *texts = t->data;
-        for (uint32_t k = 0; t->dtype.code == MAAS_HANDLE && k < request->rows; k++)
+        size_t count = (size_t)request->rows * (t->ndim == 2 ? (size_t)t->shape[1] : 1);
+        for (size_t k = 0; t->dtype.code == MAAS_HANDLE && k < count; k++)
             (void)hash_bytes(texts[k].data, texts[k].len); /* reads them */
     }
 }
@@ -64,10 +77,23 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
               engine_job_new(1 << 24, &job, &error) == MAAS_OK);
     if (size < 1)
         return 0;
-    const maas_signature signature = {
-        .inputs = INPUTS, .outputs = &OUTPUT, .input_count = data[0] & 2 ? 1 : 3, .output_count = 1
-    };
-    struct codec_context context = { .surface = data[0] & 1 ? SURFACE_V2 : SURFACE_REGRESSION,
+    static const struct {
+        uint16_t surface;
+        const char *task;
+    } tasks[] = { { SURFACE_TEXT, "text-classification" },
+                  { SURFACE_IMAGE, "image-classification" },
+                  { SURFACE_RECOMMENDATION, "recommendation" } };
+    const unsigned task = data[0] >> 3 & 3; /* 0: the two that take numbers */
+    const maas_signature signature = { .inputs = task ? TASK_INPUTS : INPUTS,
+                                       .outputs = &OUTPUT,
+                                       .input_count = task          ? 5
+                                                      : data[0] & 2 ? 1
+                                                                    : 3,
+                                       .output_count = 1,
+                                       .task = task ? tasks[task - 1].task : NULL,
+                                       .params = PARAMETERS };
+    const uint16_t surface = task ? tasks[task - 1].surface : SURFACE_REGRESSION;
+    struct codec_context context = { .surface = data[0] & 1 ? SURFACE_V2 : surface,
                                      .model = STR("houses"),
                                      .version = STR("3"),
                                      .json_len = data[0] & 4 ? data[0] : UINT32_MAX,

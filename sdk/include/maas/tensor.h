@@ -71,6 +71,13 @@ typedef struct maas_option {
     maas_str text;   /* TEXT; NUL-terminated behind len as a courtesy */
 } maas_option;
 
+/*
+ * Flags of a port. An optional input may be left out of a request; the plugin is given it all the
+ * same: with its free extents besides the rows 0, so without an element, or, where only the rows
+ * are free, filled with empty strings or zeros.
+ */
+enum { MAAS_PORT_OPTIONAL = 1 };
+
 /* One input or output of a model. Extents of -1 are free; the first extent is the rows. */
 typedef struct maas_port {
     maas_str name;
@@ -80,7 +87,7 @@ typedef struct maas_port {
     const maas_str
         *labels; /* names of the last extent's elements (feature names, class labels), or NULL */
     uint64_t label_count;
-    uint64_t flags; /* 0 */
+    uint64_t flags; /* MAAS_PORT_… of an input, or 0 */
 } maas_port;
 
 MAAS_STATIC_ASSERT(sizeof(void *) != 8 || sizeof(maas_str) == 16, "maas_str is frozen");

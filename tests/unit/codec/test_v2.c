@@ -241,7 +241,7 @@ static void answer_is(const maas_named *outputs, const char *wanted)
     struct buf out;
     maas_error error = MAAS_ERROR_INIT;
     buf_init(&out, 4096);
-    if (v2_encode(&bench.context, outputs, 2, &out, &error) != MAAS_OK)
+    if (v2_encode(&bench.context, outputs, 2, 2, &out, &error) != MAAS_OK)
         fail_msg("%s", error.text);
     buf_add(&out, "", 1);
     assert_string_equal(out.data, wanted);
@@ -272,7 +272,7 @@ static void answers_carry_id_name_version_and_flat_outputs(void **state)
     struct buf out;
     maas_error error = MAAS_ERROR_INIT;
     buf_init(&out, 4096);
-    assert_int_equal(v2_encode(&bench.context, outputs, 2, &out, &error), MAAS_E_INTERNAL);
+    assert_int_equal(v2_encode(&bench.context, outputs, 2, 2, &out, &error), MAAS_E_INTERNAL);
     buf_release(&out);
 }
 

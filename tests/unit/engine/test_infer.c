@@ -143,9 +143,9 @@ static void parameters_are_checked_and_defaulted(void **state)
     assert_int_equal(engine_infer(model, job, &request, &param, &error), MAAS_OK);
     assert_true(output_values(job, 0)[0] == -6);
     scale.value = STR("1001");
-    wrong(&request, "option 'scale' cannot be '1001'", "parameters");
+    wrong(&request, "option 'scale' cannot be '1001'", "parameters.scale");
     scale.name = STR("speed");
-    wrong(&request, "unknown option 'speed'", "parameters");
+    wrong(&request, "unknown option 'speed'", "parameters.speed");
     still_answers();
 }
 

@@ -341,7 +341,7 @@ static void ask(struct asked *a)
                                           .body_len = len };
     a->job.parts[0] = (struct channel_part){ "model", 5 };
     a->job.parts[2] = (struct channel_part){ "r-1", 3 };
-    a->job.parts[3] = (struct channel_part){ a->body, len };
+    a->job.parts[4] = (struct channel_part){ a->body, len };
     a->under_way = route && fleet_send(port, route, &a->job);
     sent[a->of->hostile] += a->under_way;
 }

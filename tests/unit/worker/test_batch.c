@@ -274,7 +274,7 @@ static void a_member_that_is_wrong_never_enters_the_call(void **state)
     assert_rows(2, 3, 3);
     assert_failed(3, MAAS_E_INVALID, "");
     assert_failed(4, MAAS_E_INVALID, "option 'scale' cannot be '5000'");
-    assert_string_equal(bench.answers[4].param, "parameters");
+    assert_string_equal(bench.answers[4].param, "parameters.scale");
     assert_rows(5, 6, 3);
     assert_int_equal(server_counts(bench.server)->calls, 1);
 }

@@ -84,7 +84,8 @@ static void regression(struct dice *dice, char *body, uint32_t rows)
 {
     size_t len = (size_t)snprintf(body, BODY_BYTES, "{\"features\":%s", rows > 1 ? "[" : "");
     len += append_rows(dice, body + len, BODY_BYTES - len, rows, true);
-    snprintf(body + len, BODY_BYTES - len, "%s}", rows > 1 ? "]" : "");
+    snprintf(body + len, BODY_BYTES - len, "%s%s}", rows > 1 ? "]" : "",
+             dice_roll(dice) % 8 ? "" : ",\"explain\":true");
 }
 
 static void v2(struct dice *dice, char *body, uint32_t rows)
@@ -168,9 +169,41 @@ static void merged_answers_are_those_of_single_runs(void **state)
     assert_true(counts->split > ROUNDS / 10 && bad > ROUNDS);
 }
 
+static double number_behind(const char *body, const char *name)
+{
+    const char *at = strstr(body, name);
+    assert_non_null(at);
+    return strtod(at + strlen(name), NULL);
+}
+
+/* Through a batch: others wait, and the explained request may lead or join. */
+static void an_explanation_adds_up_to_its_prediction(void **state)
+{
+    (void)state;
+    static const struct shot plain = { .body = "{\"features\":[1,2,3]}",
+                                       .surface = SURFACE_REGRESSION };
+    static const struct shot explained = { .body = "{\"features\":[1,2,3],\"explain\":true}",
+                                           .surface = SURFACE_REGRESSION };
+    for (uint32_t at = 0; at < 3; at++) {
+        struct shot shots[3] = { plain, plain, plain };
+        shots[at] = explained;
+        bench_round(&bench, shots, 3);
+        for (uint32_t i = 0; i < 3; i++)
+            assert_int_equal(strstr(bench.answers[i].body, "explanation") != NULL, i == at);
+        const char *body = bench.answers[at].body;
+        double sum = number_behind(body, "\"base\":") + number_behind(body, "\"a\":") +
+                     number_behind(body, "\"b\":") + number_behind(body, "\"c\":");
+        double prediction = number_behind(body, "\"prediction\":");
+        assert_true(fabs(sum - prediction) <= 1e-9 * fabs(prediction));
+        assert_true(prediction ==
+                    number_behind(bench.answers[(at + 1) % 3].body, "\"prediction\":"));
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(an_explanation_adds_up_to_its_prediction),
         cmocka_unit_test(merged_answers_are_those_of_single_runs),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);
