@@ -82,7 +82,7 @@ static maas_status read_nested(const struct decode *d, struct json_value list, s
     struct json_iter iter = json_children(list);
     struct json_value child;
     struct str key;
-    size_t rows, cells;
+    size_t rows = 0, cells;
     maas_status status = measure(d, list, &rows, &l->width);
     if (status == MAAS_OK && l->has_users && rows != l->rows)
         status = reject(d, "items", "'items' has %zu rows, 'user' has %zu", rows, l->rows);
