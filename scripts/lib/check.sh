@@ -13,7 +13,7 @@ check_url() { # PATH with {names} → a path that exists in the demo
 
 check_body() { # METHOD PATH: the body that a served answer needs, empty for none
     case "$1 $2" in
-    "POST /v1/regression") echo "$DEMO_BODY" ;;
+    "POST /v1/regression") model_use diabetes && echo "$REQUEST" ;;
     "POST /v2/models/"*"/infer")
         echo '{"inputs":[{"name":"features","datatype":"FP64","shape":[1,10],"data":[59,2,32.1,101,157,93.2,38,4,4.8598,87]}]}' ;;
     POST\ * | PUT\ * | PATCH\ *) echo '{}' ;; # refused as incomplete, so that the check changes nothing

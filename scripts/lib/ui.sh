@@ -64,9 +64,12 @@ fail() {
     exit 1
 }
 
-ticker() { # on a terminal: the running seconds, as long as the script lives
+# On a terminal: the running seconds, as long as the script lives, and how far a command says it is.
+ticker() {
+    local progress
     while sleep 1 && kill -0 $$ 2>/dev/null; do
-        printf '\r  %5ss %s' "$(seconds_since "$STEP_STARTED")" "$(step_short)"
+        progress=$(tail -c 2000 "$LOG_FILE" | grep -a '^progress ' | tail -n 1)
+        printf '\r\033[K  %5ss %s%s' "$(seconds_since "$STEP_STARTED")" "$(step_short)" "${progress:+:${progress#progress}}"
     done
 }
 

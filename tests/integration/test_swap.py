@@ -48,7 +48,7 @@ def site(release_dir, installations, tmp_path_factory):
 def two_versions(site):
     """Model "twice": version 1 is trained on all patients, version 2 on the first 200. {version: prediction of ROW}"""
     work = site.place.folder / "twice"
-    rows = (site.place.folder / "demo/data/train.csv").read_text().splitlines(keepends=True)
+    rows = (site.place.folder / "demo/diabetes/data/train.csv").read_text().splitlines(keepends=True)
     site.model("twice")
     predictions = {}
     for version, count in ((1, len(rows)), (2, 201)):

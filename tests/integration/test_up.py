@@ -115,9 +115,9 @@ def home(base):
 def seeded(base, home, name):
     """A folder that up may take, with the data set in it: no network."""
     folder = base / name
-    (folder / "demo/data").mkdir(parents=True)
+    (folder / "demo/diabetes").mkdir(parents=True)
     (folder / "place").touch()
-    shutil.copy(home.folder / "demo/data/train.csv", folder / "demo/data")
+    shutil.copytree(home.folder / "demo/diabetes/data", folder / "demo/diabetes/data")
     return folder
 
 
