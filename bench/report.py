@@ -6,13 +6,26 @@ import subprocess
 import time
 
 
-# What the project promises, by the names of latest.json: at most so much.
-BOUNDS = {
+# What the project promises, by the names of latest.json: at most so much, at least so much.
+AT_MOST = {
     "h2_16x32.gateway_over_bare.cpu": 2.5,
     "h2_16x32.gateway_over_nginx.cpu": 1.0,
     "h2_64x1.gateway_over_bare.cpu": 1.25,
     "h1_64.gateway_over_bare.cpu": 1.25,
     "keys_at_100_per_s.calls_per_request": 0.2,
+    "channel.one_core.us": 3,
+    "channel.two_cores.us": 3,
+    "channel.one_core_16.us": 1,
+    "channel.two_cores_16.us": 1,
+    "channel.from_sleep_over_wake_ups": 1.15,
+    "worker.cpu_us_a_request_16": 1.5,
+    "worker.idle.cpu_us": 0,
+    "worker.idle.wake_ups": 0,
+    "fairness.others_refused": 0,
+    "fairness.added_wait_batches": 1.5,
+}
+AT_LEAST = {
+    "fairness.least_share": 0.95,
 }
 
 
@@ -44,13 +57,15 @@ def flat(values, extra):
 
 def verdicts(figures):
     """[(line, whether it holds)] for each promise whose figure was measured."""
-    return [(f"{'holds' if figures[name] <= most else 'MISSED':<7} {name} {figures[name]:g}, promised: at most {most:g}", figures[name] <= most)
-            for name, most in BOUNDS.items() if name in figures]
+    judged = [(name, f"at most {most:g}", figures[name] <= most) for name, most in AT_MOST.items() if name in figures]
+    judged += [(name, f"at least {least:g}", figures[name] >= least) for name, least in AT_LEAST.items() if name in figures]
+    return [(f"{'holds' if good else 'MISSED':<7} {name} {figures[name]:g}, promised: {bound}", good) for name, bound, good in judged]
 
 
 def table(values, rounds, seconds, extra):
     head = f"{'load':<10} {'server':<8} {'requests/s':>11} {'CPU us/request':>15} {'(spread)':>15} {'CPU / bare':>11} {'rate / bare':>12}"
     lines = [f"medians of {rounds} interleaved rounds of about {seconds} s; server on core 0, all else on core 1", "", head, "-" * len(head)]
+    lines = lines if values else []
     for (server, shape), v in sorted(values.items(), key=lambda item: (item[0][1], item[1]["cpu_us"])):
         bare = values.get(("bare", shape))
         spread = f"{v['cpu_us_min']:.2f}..{v['cpu_us_max']:.2f}"
@@ -102,6 +117,6 @@ def write(folder, values, rounds, seconds, extra):
         json.dump(figures, file, indent=2, sort_keys=True)
         file.write("\n")
     print(text)
-    drawn = plot(values, f"{folder}/cpu.png")
+    drawn = bool(values) and plot(values, f"{folder}/cpu.png")
     print(f"written: {folder}/table.txt, latest.json" + (", cpu.png" if drawn else "; no plot: python3-matplotlib is not installed"))
     return all(good for _, good in judged)

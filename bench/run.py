@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
 """run.py: the gateway beside bare libh2o and nginx, in interleaved rounds (scripts/bench calls it).
 
-usage: run.py --build DIR --results DIR --work DIR --port N [--instance DIR] [--quick] [--check]
+usage: run.py --build DIR --results DIR --work DIR --port N [--instance DIR] [--quick] [--check] [--workers]
 
-The peers listen on N + 2 and N + 3. --instance is a folder of scripts/up, on N and N + 1; without it only the peers are compared, with a sample of the gateway's answer.
+The peers listen on N + 2 and N + 3. --workers: only the hand-over to workers. --instance is a folder of scripts/up, on N and N + 1; without it only the peers are compared, with a sample of the gateway's answer.
 """
 import argparse
 import os
@@ -12,6 +12,7 @@ import sys
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 
+import handover
 import report
 import keys
 from load import BenchError, SHAPES, calibrate, measure
@@ -55,11 +56,15 @@ def main():
     parser.add_argument("--port", type=int, default=18443)
     parser.add_argument("--quick", action="store_true")
     parser.add_argument("--check", action="store_true")
+    parser.add_argument("--workers", action="store_true")
     options = parser.parse_args()
     if len(os.sched_getaffinity(0)) < 2:
         sys.exit("bench: two cores are needed: the server has core 0 for itself, all else runs on core 1")
     os.sched_setaffinity(0, {1})
     work, targets, extra = options.work, [], {}
+    if options.workers:
+        good = report.write(options.results, {}, 0, 0, handover.figures(options.build, options.quick))
+        sys.exit(0 if good or not options.check else 1)
     body_file = f"{work}/body.json"
     with open(body_file, "w") as file:
         file.write(BODY)
@@ -80,6 +85,7 @@ def main():
         values, rounds, seconds = compare(targets, options.quick)
         if gateway:
             extra = keys.redis_calls(gateway, options.quick)
+            extra.update(handover.figures(options.build, options.quick))
         if not report.write(options.results, values, rounds, seconds, extra) and options.check:
             sys.exit(1)
     except BenchError as error:

@@ -54,6 +54,18 @@ void buf_add(struct buf *b, const void *data, size_t len)
     b->len += len;
 }
 
+char *buf_space(struct buf *b, size_t len)
+{
+    if (b->failed || len > b->max - b->len || !buf_room(b, len))
+        return NULL;
+    return b->data + b->len;
+}
+
+void buf_take(struct buf *b, size_t len)
+{
+    b->len += len;
+}
+
 void buf_str(struct buf *b, struct str s)
 {
     buf_add(b, s.data, s.len);
@@ -133,6 +145,31 @@ static bool is_plain(uint8_t c)
     return c >= 0x20 && c < 0x7f && c != '"' && c != '\\';
 }
 
+#define EACH(byte) (0x0101010101010101u * (byte))
+
+/* The high bit of each byte that is zero, and perhaps of one behind such a byte: enough to see
+ * whether there is one. Source: Mycroft, 1987. */
+static uint64_t zero_bytes(uint64_t v)
+{
+    return (v - EACH(1)) & ~v & EACH(0x80);
+}
+
+/* Past all plain bytes, eight at a time as long as there are eight. */
+static const uint8_t *skip_plain(const uint8_t *at, const uint8_t *end)
+{
+    for (uint64_t v; end - at >= (ptrdiff_t)sizeof(v); at += sizeof(v)) {
+        memcpy(&v, at, sizeof(v));
+        uint64_t special = (v & EACH(0x80)) | ((v - EACH(0x20)) & ~v & EACH(0x80)) |
+                           zero_bytes(v ^ EACH('"')) | zero_bytes(v ^ EACH('\\')) |
+                           zero_bytes(v ^ EACH(0x7f));
+        if (special)
+            break;
+    }
+    while (at < end && is_plain(*at))
+        at++;
+    return at;
+}
+
 static void json_char(struct buf *b, uint8_t c)
 {
     if (c == '"' || c == '\\')
@@ -147,11 +184,7 @@ void buf_json(struct buf *b, struct str s)
 {
     const uint8_t *at = (const uint8_t *)(s.len ? s.data : ""), *end = at + s.len, *plain = at;
     buf_add(b, "\"", 1);
-    while (at < end) {
-        if (is_plain(*at)) {
-            at++;
-            continue;
-        }
+    while ((at = skip_plain(at, end)) < end) {
         size_t n = utf8_length(at, (size_t)(end - at));
         if (n > 1) {
             at += n;

@@ -23,6 +23,10 @@ void buf_release(struct buf *b);
 void buf_clear(struct buf *b); /* keeps the memory */
 void buf_add(struct buf *b, const void *data, size_t len);
 void buf_str(struct buf *b, struct str s);
+/* Room for `len` bytes behind what is there, to be written to and then taken by buf_take; NULL when
+ * so many do not fit (which fails nothing: fewer may). */
+char *buf_space(struct buf *b, size_t len);
+void buf_take(struct buf *b, size_t len); /* at most what buf_space made */
 void buf_uint(struct buf *b, uint64_t n); /* decimal; ten times the speed of buf_fmt */
 void buf_fmt(struct buf *b, const char *fmt, ...) PRINTF_LIKE(2, 3);
 /* "…" with JSON escapes; bytes that are not UTF-8 become U+FFFD. */

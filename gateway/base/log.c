@@ -1,7 +1,8 @@
 /*
  * log.c: structured log lines. A line is built on the caller's stack, then copied under a short
- * lock into a bounded buffer that a thread writes to stderr every 50 ms; a WARN or ERROR, or a
- * buffer that is half full, wakes the thread at once. Before log_start and after log_stop the
+ * lock into a bounded buffer that a thread writes to stderr 50 ms after its first line; a WARN or
+ * ERROR, or a buffer that is half full, wakes the thread at once. While nothing is logged the
+ * thread sleeps: an idle process uses no CPU. Before log_start and after log_stop the
  * caller writes by itself. A full buffer drops the line and counts it: logging never waits for a
  * slow disk.
  *
@@ -41,6 +42,7 @@ static struct {
     pthread_cond_t wake;
     pthread_t thread;
     bool running, stopping;
+    bool urgent; /* what is pending is not to wait */
     _Atomic enum log_level least;
     char origin[64]; /* the members "process" and "pid", set once by log_start */
     char *pending, *writing;
@@ -100,8 +102,11 @@ static void *flush_thread(void *arg)
     thread_name("log");
     pthread_mutex_lock(&state.lock);
     while (!state.stopping || state.pending_len) {
-        if (!state.stopping)
+        while (!state.stopping && !state.pending_len)
+            pthread_cond_wait(&state.wake, &state.lock);
+        if (!state.stopping && !state.urgent)
             wait_a_while_locked();
+        state.urgent = false;
         if (state.pending_len)
             flush_locked();
     }
@@ -258,7 +263,9 @@ static void keep_or_write(const char *line, size_t len, enum log_level level)
         size_t before = state.pending_len;
         memcpy(state.pending + before, line, len);
         state.pending_len += len;
-        if (level >= LOG_WARN || (before < BUFFER_BYTES / 2) != (before + len < BUFFER_BYTES / 2))
+        bool half = (before < BUFFER_BYTES / 2) != (before + len < BUFFER_BYTES / 2);
+        state.urgent = state.urgent || level >= LOG_WARN || half;
+        if (before == 0 || level >= LOG_WARN || half)
             pthread_cond_signal(&state.wake);
     }
     pthread_mutex_unlock(&state.lock);

@@ -30,7 +30,7 @@ static maas_status read_common(const struct decode *d, struct json_value root,
     members[1] = (struct member){ .name = "top_k" };
     members[2] = (struct member){ .name = "explain" };
     members[3] = (struct member){ .name = "model" };
-    maas_status status = read_members(d, root, "", members, 4, false);
+    maas_status status = read_members(d, root, AT_TOP, members, 4, false);
     if (status == MAAS_OK)
         status = task_check_model(d, &members[3]);
     if (status == MAAS_OK)

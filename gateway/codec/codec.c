@@ -244,15 +244,24 @@ static struct member *member_find(struct member *members, size_t count, struct s
     return NULL;
 }
 
-static maas_status wrong_member(const struct decode *d, const char *at, struct str key, bool twice)
+struct field_name place_name(struct place at)
 {
-    struct field_name name = field_name("%s%s%.*s", at, at[0] ? "." : "", shown(key), key.data);
+    if (!at.list)
+        return field_name("%s", at.member);
+    return field_name("%s[%zu]%s%s", at.list, at.index, at.member[0] ? "." : "", at.member);
+}
+
+static maas_status wrong_member(const struct decode *d, struct place at, struct str key, bool twice)
+{
+    struct field_name name = at.list
+                                 ? field_name("%s.%.*s", place_name(at).text, shown(key), key.data)
+                                 : field_name("%.*s", shown(key), key.data);
     if (twice)
         return reject(d, name.text, "'%s' is there twice", name.text);
     return reject(d, name.text, "unknown member '%s'", name.text);
 }
 
-maas_status read_members(const struct decode *d, struct json_value object, const char *at,
+maas_status read_members(const struct decode *d, struct json_value object, struct place at,
                          struct member *members, size_t count, bool tolerant)
 {
     struct json_iter iter = json_children(object);

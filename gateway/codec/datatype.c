@@ -7,6 +7,7 @@
 #include "codec/parts.h"
 
 #define HANDLE_BITS 128
+#define CHUNK       64 /* cells that are written into one piece of the buffer */
 
 static const struct datatype DATATYPES[] = {
     { "FP64", { MAAS_FLOAT, 64, 1 }, true, JSON_CELL_F64, 8 },
@@ -75,38 +76,79 @@ static uint64_t unsigned_at(const struct datatype *type, const void *data, size_
     }
 }
 
-static bool number_write(struct buf *out, const char *text, size_t len)
+/* A number or a boolean as JSON; the length, 0 for NaN, infinity and what has no such form. */
+static size_t cell_text(const struct datatype *type, const void *data, size_t index,
+                        char text[JSON_NUMBER_MAX])
 {
-    buf_add(out, text, len);
-    return len != 0;
+    switch (type->cell) {
+    case JSON_CELL_F64:
+        return json_format_f64(((const double *)data)[index], text);
+    case JSON_CELL_F32:
+        return json_format_f32(((const float *)data)[index], text);
+    case JSON_CELL_BOOL:
+        memcpy(text, ((const uint8_t *)data)[index] ? "true" : "false", 5);
+        return ((const uint8_t *)data)[index] ? 4 : 5;
+    case JSON_CELL_I8:
+    case JSON_CELL_I16:
+    case JSON_CELL_I32:
+    case JSON_CELL_I64:
+        return json_format_i64(signed_at(type, data, index), text);
+    case JSON_CELL_U8:
+    case JSON_CELL_U16:
+    case JSON_CELL_U32:
+    case JSON_CELL_U64:
+        return (size_t)(text_uint(text, unsigned_at(type, data, index)) - text);
+    case JSON_CELL_STRING:
+        break;
+    }
+    return 0;
 }
 
 bool cell_write(struct buf *out, const struct datatype *type, const void *data, size_t index)
 {
     char text[JSON_NUMBER_MAX];
-    if (!type->json)
-        return false;
-    switch (type->cell) {
-    case JSON_CELL_F64:
-        return number_write(out, text, json_format_f64(((const double *)data)[index], text));
-    case JSON_CELL_F32:
-        return number_write(out, text, json_format_f32(((const float *)data)[index], text));
-    case JSON_CELL_BOOL:
-        buf_str(out, ((const uint8_t *)data)[index] ? STR("true") : STR("false"));
-        return true;
-    case JSON_CELL_STRING:
+    if (type->cell == JSON_CELL_STRING) {
         buf_json(out, str_from(((const maas_str *)data)[index]));
         return true;
-    case JSON_CELL_I8:
-    case JSON_CELL_I16:
-    case JSON_CELL_I32:
-    case JSON_CELL_I64:
-        return number_write(out, text, json_format_i64(signed_at(type, data, index), text));
-    case JSON_CELL_U8:
-    case JSON_CELL_U16:
-    case JSON_CELL_U32:
-    case JSON_CELL_U64:
-        return number_write(out, text, json_format_u64(unsigned_at(type, data, index), text));
     }
-    return false;
+    size_t len = type->json ? cell_text(type, data, index, text) : 0;
+    buf_add(out, text, len);
+    return len != 0;
+}
+
+/* Numbers [*at, end) into one piece of the buffer, each with a comma behind. False: not finite. */
+static bool write_chunk(struct buf *out, const struct datatype *type, const void *data, size_t *at,
+                        size_t end)
+{
+    char *from = buf_space(out, (end - *at) * (JSON_NUMBER_MAX + 1)), *to = from;
+    for (; from && *at < end; (*at)++) {
+        size_t len = cell_text(type, data, *at, to);
+        if (len == 0)
+            return false;
+        to += len;
+        *to++ = ',';
+    }
+    buf_take(out, (size_t)(to - from));
+    return true;
+}
+
+bool cells_write(struct buf *out, const struct datatype *type, const void *data, size_t count,
+                 size_t *out_at)
+{
+    size_t *at = out_at;
+    for (*at = 0; *at < count && !out->failed;) {
+        size_t chunk = count - *at < CHUNK ? count - *at : CHUNK, before = *at;
+        if (type->json && type->cell != JSON_CELL_STRING &&
+            !write_chunk(out, type, data, at, *at + chunk))
+            return false;
+        if (*at == before) { /* texts, or little room is left */
+            if (!cell_write(out, type, data, *at))
+                return false;
+            buf_add(out, ",", 1);
+            ++*at;
+        }
+    }
+    if (count && !out->failed)
+        out->len--; /* the last comma */
+    return true;
 }

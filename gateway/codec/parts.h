@@ -32,13 +32,20 @@ void *decode_alloc(const struct decode *d, size_t count, size_t size); /* NULL: 
 int shown(struct str s);
 
 /* ---- members of an object by name. A member twice is refused, an unknown one too unless
- * `tolerant`. at: the object's own name, "" at the top. */
+ * `tolerant`. */
+struct place { /* where the object stands, made a text for refusals only: "list[index].member" */
+    const char *list; /* NULL: at the top */
+    size_t index;
+    const char *member; /* "": the list's element itself */
+};
+#define AT_TOP ((struct place){ NULL, 0, "" })
+struct field_name place_name(struct place at);
 struct member {
     const char *name;
     bool there;
     struct json_value value;
 };
-maas_status read_members(const struct decode *d, struct json_value object, const char *at,
+maas_status read_members(const struct decode *d, struct json_value object, struct place at,
                          struct member *members, size_t count, bool tolerant);
 
 /* ---- datatypes: the ABI's, v2's names, JSON's cells */
@@ -54,6 +61,9 @@ const struct datatype *datatype_named(struct str name);
 
 /* One element as JSON. False: NaN, infinity or a type without a form in JSON. */
 bool cell_write(struct buf *out, const struct datatype *type, const void *data, size_t index);
+/* `count` of them with commas between; where it is false, *out_at is the element. */
+bool cells_write(struct buf *out, const struct datatype *type, const void *data, size_t count,
+                 size_t *out_at);
 
 /* A string, a number or a boolean as the text the engine parses; false: it is none of them. */
 bool scalar_text(const struct decode *d, struct json_value value, struct str *out);

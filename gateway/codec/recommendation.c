@@ -179,7 +179,7 @@ maas_status recommendation_decode(const struct decode *d, struct json_value root
     struct lists l = { 0 };
     for (int i = 0; i < MEMBERS; i++)
         members[i].name = names[i];
-    maas_status status = read_members(d, root, "", members, MEMBERS, false);
+    maas_status status = read_members(d, root, AT_TOP, members, MEMBERS, false);
     if (status == MAAS_OK)
         status = task_check_model(d, &members[MODEL]);
     if (status == MAAS_OK)

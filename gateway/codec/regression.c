@@ -245,7 +245,7 @@ maas_status regression_decode(const struct decode *d, struct json_value root)
                                 { .name = "model" },
                                 { .name = "explain" } };
     struct features f;
-    maas_status status = read_members(d, root, "", members, COUNT_OF(members), false);
+    maas_status status = read_members(d, root, AT_TOP, members, COUNT_OF(members), false);
     if (status == MAAS_OK)
         status = task_check_model(d, &members[1]);
     if (status == MAAS_OK)

@@ -57,20 +57,27 @@ bool scalar_text(const struct decode *d, struct json_value value, struct str *ou
     return true;
 }
 
+static struct field_name parameter_field(struct str name)
+{
+    return field_name("parameters.%.*s", shown(name), name.data);
+}
+
 static maas_status read_parameter(const struct decode *d, struct str name, struct json_value value)
 {
     struct engine_request *r = d->request;
-    struct field_name field = field_name("parameters.%.*s", shown(name), name.data);
     struct str text;
     if (str_prefix(name, STR("triton_")))
-        return reject(d, field.text, "parameters with the prefix 'triton_' are reserved");
+        return reject(d, parameter_field(name).text,
+                      "parameters with the prefix 'triton_' are reserved");
     if (!scalar_text(d, value, &text))
-        return reject(d, field.text, "'%s' must be a string, a number or a boolean", field.text);
+        return reject(d, parameter_field(name).text, "'%s' must be a string, a number or a boolean",
+                      parameter_field(name).text);
     if (of_the_protocol(name))
         return MAAS_OK;
     for (uint32_t i = 0; i < r->param_count; i++)
         if (str_eq(r->params[i].name, name))
-            return reject(d, field.text, "'%s' is there twice", field.text);
+            return reject(d, parameter_field(name).text, "'%s' is there twice",
+                          parameter_field(name).text);
     if (r->param_count == PARAMETERS_MAX)
         return reject(d, "parameters", "more than %d parameters", PARAMETERS_MAX);
     r->params[r->param_count++] = (struct engine_option){ name, text };
@@ -105,9 +112,14 @@ struct input { /* one element of "inputs" */
     size_t count; /* elements by the shape */
 };
 
+static struct place input_place(const struct input *in, const char *member)
+{
+    return (struct place){ "inputs", in->index, member };
+}
+
 static struct field_name input_field(const struct input *in, const char *member)
 {
-    return field_name("inputs[%zu]%s%s", in->index, member[0] ? "." : "", member);
+    return place_name(input_place(in, member));
 }
 
 /* Data must come in the body; the other two ways of the protocol are named in the refusal. */
@@ -115,19 +127,20 @@ static maas_status check_source(const struct decode *d, const struct input *in,
                                 const struct member *parameters)
 {
     struct member ways[] = { { .name = "binary_data_size" }, { .name = "shared_memory_region" } };
-    struct field_name at = input_field(in, "parameters");
     if (parameters->there && json_type(parameters->value) != JSON_OBJECT)
-        return reject(d, at.text, "'%s' must be an object", at.text);
+        return reject(d, input_field(in, "parameters").text, "'%s' must be an object",
+                      input_field(in, "parameters").text);
     if (parameters->there) {
-        maas_status status =
-            read_members(d, parameters->value, at.text, ways, COUNT_OF(ways), true);
+        maas_status status = read_members(d, parameters->value, input_place(in, "parameters"), ways,
+                                          COUNT_OF(ways), true);
         if (status != MAAS_OK)
             return status;
     }
     if (ways[1].there)
-        return reject(d, at.text, "shared memory is not offered; send 'data'");
+        return reject(d, input_field(in, "parameters").text,
+                      "shared memory is not offered; send 'data'");
     if (ways[0].there)
-        return reject(d, at.text,
+        return reject(d, input_field(in, "parameters").text,
                       "'binary_data_size' without the header Inference-Header-Content-Length");
     return MAAS_OK;
 }
@@ -143,71 +156,77 @@ static const maas_port *port_named(const maas_port *ports, uint32_t count, struc
 static maas_status read_name(const struct decode *d, struct input *in)
 {
     const maas_signature *s = d->context->signature;
-    struct field_name at = input_field(in, "name");
     struct str name;
     if (!in->name.there || !json_string(in->name.value, &name))
-        return reject(d, at.text, "'%s' must be a string", at.text);
+        return reject(d, input_field(in, "name").text, "'%s' must be a string",
+                      input_field(in, "name").text);
     in->port = port_named(s->inputs, s->input_count, name);
     if (!in->port)
-        return reject(d, at.text, "the model has no input '%.*s'", shown(name), name.data);
+        return reject(d, input_field(in, "name").text, "the model has no input '%.*s'", shown(name),
+                      name.data);
     for (uint32_t i = 0; i < d->request->input_count; i++)
         if (str_eq(str_from(d->request->inputs[i].name), name))
-            return reject(d, at.text, "input '%.*s' is there twice", shown(name), name.data);
+            return reject(d, input_field(in, "name").text, "input '%.*s' is there twice",
+                          shown(name), name.data);
     return MAAS_OK;
 }
 
 static maas_status read_datatype(const struct decode *d, struct input *in)
 {
     const struct datatype *wanted = datatype_of(in->port->dtype);
-    struct field_name at = input_field(in, "datatype");
     struct str name;
     if (!in->datatype.there || !json_string(in->datatype.value, &name))
-        return reject(d, at.text, "'%s' must be a string", at.text);
+        return reject(d, input_field(in, "datatype").text, "'%s' must be a string",
+                      input_field(in, "datatype").text);
     in->type = datatype_named(name);
     if (!in->type)
-        return reject(d, at.text, "unknown datatype '%.*s'", shown(name), name.data);
+        return reject(d, input_field(in, "datatype").text, "unknown datatype '%.*s'", shown(name),
+                      name.data);
     if (!in->type->json)
-        return reject(d, at.text,
+        return reject(d, input_field(in, "datatype").text,
                       "receiving %s data via JSON is not supported; use the binary data format",
                       in->type->name);
     if (in->type != wanted)
-        return reject(d, at.text, "input '%.*s' is %s, not %s", shown(str_from(in->port->name)),
-                      in->port->name.data, wanted ? wanted->name : "of another type",
-                      in->type->name);
+        return reject(d, input_field(in, "datatype").text, "input '%.*s' is %s, not %s",
+                      shown(str_from(in->port->name)), in->port->name.data,
+                      wanted ? wanted->name : "of another type", in->type->name);
     return MAAS_OK;
 }
 
 static maas_status read_extents(const struct decode *d, const struct input *in, int64_t *shape,
                                 int32_t *out_ndim)
 {
-    struct field_name at = input_field(in, "shape");
     size_t ndim = 0;
     if (!in->shape.there || json_type(in->shape.value) != JSON_ARRAY)
-        return reject(d, at.text, "'%s' must be a list of extents", at.text);
+        return reject(d, input_field(in, "shape").text, "'%s' must be a list of extents",
+                      input_field(in, "shape").text);
     enum json_flat flat = json_flatten(in->shape.value, 1, JSON_CELL_I64, shape, DIMS_MAX, &ndim);
     if (flat == JSON_FLAT_MORE)
-        return reject(d, at.text, "'%s' has more than %d dimensions", at.text, DIMS_MAX);
+        return reject(d, input_field(in, "shape").text, "'%s' has more than %d dimensions",
+                      input_field(in, "shape").text, DIMS_MAX);
     bool good = flat == JSON_FLAT_OK && ndim > 0;
     for (size_t i = 0; good && i < ndim; i++)
         good = shape[i] >= 0;
     if (!good)
-        return reject(d, at.text, "'%s' must be a list of whole numbers from 0 up", at.text);
+        return reject(d, input_field(in, "shape").text,
+                      "'%s' must be a list of whole numbers from 0 up",
+                      input_field(in, "shape").text);
     *out_ndim = (int32_t)ndim;
     return MAAS_OK;
 }
 
 static maas_status check_rows(const struct decode *d, const struct input *in, int64_t rows)
 {
-    struct field_name at = input_field(in, "shape");
     uint32_t most = d->context->max_rows;
     if (rows == 0)
-        return reject(d, at.text, "'%s' says 0 rows", at.text);
+        return reject(d, input_field(in, "shape").text, "'%s' says 0 rows",
+                      input_field(in, "shape").text);
     if (rows > UINT32_MAX || (most && rows > (int64_t)most))
-        return reject(d, at.text, "%lld rows are more than the %u allowed", (long long)rows,
-                      most ? most : UINT32_MAX);
+        return reject(d, input_field(in, "shape").text, "%lld rows are more than the %u allowed",
+                      (long long)rows, most ? most : UINT32_MAX);
     if (d->request->input_count && rows != (int64_t)d->request->rows)
-        return reject(d, at.text, "%lld rows, but inputs[0] has %u", (long long)rows,
-                      d->request->rows);
+        return reject(d, input_field(in, "shape").text, "%lld rows, but inputs[0] has %u",
+                      (long long)rows, d->request->rows);
     d->request->rows = (uint32_t)rows;
     return MAAS_OK;
 }
@@ -215,31 +234,35 @@ static maas_status check_rows(const struct decode *d, const struct input *in, in
 static maas_status check_shape(const struct decode *d, struct input *in, const int64_t *shape,
                                int32_t ndim)
 {
-    struct field_name at = input_field(in, "shape");
     if (ndim != in->port->ndim)
-        return reject(d, at.text, "'%s' has %d dimensions, the model's input has %d", at.text,
-                      (int)ndim, (int)in->port->ndim);
+        return reject(d, input_field(in, "shape").text,
+                      "'%s' has %d dimensions, the model's input has %d",
+                      input_field(in, "shape").text, (int)ndim, (int)in->port->ndim);
     size_t count = 1;
     for (int32_t i = 0; i < ndim; i++) {
         if (i > 0 && in->port->shape[i] >= 0 && shape[i] != in->port->shape[i])
-            return reject(d, at.text, "extent %d is %lld, the model's input has %lld", (int)i,
+            return reject(d, input_field(in, "shape").text,
+                          "extent %d is %lld, the model's input has %lld", (int)i,
                           (long long)shape[i], (long long)in->port->shape[i]);
         if (__builtin_mul_overflow(count, (size_t)shape[i], &count))
-            return reject(d, at.text, "'%s' says more elements than can be counted", at.text);
+            return reject(d, input_field(in, "shape").text,
+                          "'%s' says more elements than can be counted",
+                          input_field(in, "shape").text);
     }
     if (count > d->context->body.len) /* each takes a byte at least: no memory for a lie */
         return reject(d, input_field(in, "data").text,
-                      "'%s' says %zu elements, which the body is too short for", at.text, count);
+                      "'%s' says %zu elements, which the body is too short for",
+                      input_field(in, "shape").text, count);
     in->count = count;
     return check_rows(d, in, shape[0]);
 }
 
 static maas_status read_data(const struct decode *d, const struct input *in, void **out)
 {
-    struct field_name at = input_field(in, "data");
     size_t count = 0;
     if (!in->data.there && in->count)
-        return reject(d, at.text, "'%s' is missing", at.text);
+        return reject(d, input_field(in, "data").text, "'%s' is missing",
+                      input_field(in, "data").text);
     void *cells = decode_alloc(d, in->count, in->type->size);
     if (!cells)
         return no_memory(d);
@@ -247,17 +270,21 @@ static maas_status read_data(const struct decode *d, const struct input *in, voi
     if (!in->data.there)
         return MAAS_OK;
     if (json_type(in->data.value) != JSON_ARRAY)
-        return reject(d, at.text, "'%s' must be a list", at.text);
+        return reject(d, input_field(in, "data").text, "'%s' must be a list",
+                      input_field(in, "data").text);
     enum json_flat flat =
         json_flatten(in->data.value, JSON_DEPTH_MAX, in->type->cell, cells, in->count, &count);
     if (flat == JSON_FLAT_TYPE)
-        return reject(d, at.text, "element %zu of '%s' is no %s", count, at.text, in->type->name);
+        return reject(d, input_field(in, "data").text, "element %zu of '%s' is no %s", count,
+                      input_field(in, "data").text, in->type->name);
     if (flat == JSON_FLAT_RANGE)
-        return reject(d, at.text, "element %zu of '%s' is out of the range of %s", count, at.text,
-                      in->type->name);
+        return reject(d, input_field(in, "data").text,
+                      "element %zu of '%s' is out of the range of %s", count,
+                      input_field(in, "data").text, in->type->name);
     if (flat == JSON_FLAT_MORE || count != in->count)
-        return reject(d, at.text, "'%s' has %s elements than the %zu of its shape", at.text,
-                      flat == JSON_FLAT_MORE ? "more" : "fewer", in->count);
+        return reject(
+            d, input_field(in, "data").text, "'%s' has %s elements than the %zu of its shape",
+            input_field(in, "data").text, flat == JSON_FLAT_MORE ? "more" : "fewer", in->count);
     return MAAS_OK;
 }
 
@@ -293,10 +320,11 @@ static maas_status read_input(const struct decode *d, size_t index, struct json_
                                 { .name = "parameters" },
                                 { .name = "data" } };
     struct input in = { .index = index };
-    struct field_name at = input_field(&in, "");
     if (json_type(value) != JSON_OBJECT)
-        return reject(d, at.text, "'%s' must be an object", at.text);
-    maas_status status = read_members(d, value, at.text, members, COUNT_OF(members), true);
+        return reject(d, input_field(&in, "").text, "'%s' must be an object",
+                      input_field(&in, "").text);
+    maas_status status =
+        read_members(d, value, input_place(&in, ""), members, COUNT_OF(members), true);
     if (status != MAAS_OK)
         return status;
     in.name = members[0];
@@ -347,25 +375,27 @@ static maas_status read_output(const struct decode *d, size_t index, struct json
     struct codec_context *c = d->context;
     struct member members[] = { { .name = "name" }, { .name = "parameters" } };
     struct member refused[] = { { .name = "classification" } };
-    struct field_name at = field_name("outputs[%zu]", index);
-    struct field_name name_at = field_name("outputs[%zu].name", index);
+    const struct place at = { "outputs", index, "" }, name_at = { "outputs", index, "name" };
     struct str name;
     if (json_type(value) != JSON_OBJECT)
-        return reject(d, at.text, "'%s' must be an object", at.text);
-    maas_status status = read_members(d, value, at.text, members, COUNT_OF(members), true);
+        return reject(d, place_name(at).text, "'%s' must be an object", place_name(at).text);
+    maas_status status = read_members(d, value, at, members, COUNT_OF(members), true);
     if (status == MAAS_OK && members[1].there)
-        status = read_members(d, members[1].value, at.text, refused, COUNT_OF(refused), true);
+        status = read_members(d, members[1].value, at, refused, COUNT_OF(refused), true);
     if (status != MAAS_OK)
         return status;
     if (refused[0].there)
-        return reject(d, at.text, "the parameter 'classification' is not offered");
+        return reject(d, place_name(at).text, "the parameter 'classification' is not offered");
     if (!members[0].there || !json_string(members[0].value, &name))
-        return reject(d, name_at.text, "'%s' must be a string", name_at.text);
+        return reject(d, place_name(name_at).text, "'%s' must be a string",
+                      place_name(name_at).text);
     if (!port_named(c->signature->outputs, c->signature->output_count, name))
-        return reject(d, name_at.text, "the model has no output '%.*s'", shown(name), name.data);
+        return reject(d, place_name(name_at).text, "the model has no output '%.*s'", shown(name),
+                      name.data);
     for (uint32_t i = 0; i < c->wanted_count; i++)
         if (str_eq(c->wanted[i], name))
-            return reject(d, name_at.text, "output '%.*s' is there twice", shown(name), name.data);
+            return reject(d, place_name(name_at).text, "output '%.*s' is there twice", shown(name),
+                          name.data);
     if (c->wanted_count == CODEC_WANTED_MAX)
         return reject(d, "outputs", "more than %d outputs", CODEC_WANTED_MAX);
     c->wanted[c->wanted_count++] = name;
@@ -392,7 +422,7 @@ maas_status v2_decode(const struct decode *d, struct json_value root)
     struct member members[] = {
         { .name = "id" }, { .name = "parameters" }, { .name = "inputs" }, { .name = "outputs" }
     };
-    maas_status status = read_members(d, root, "", members, COUNT_OF(members), true);
+    maas_status status = read_members(d, root, AT_TOP, members, COUNT_OF(members), true);
     if (status == MAAS_OK && members[0].there && !json_string(members[0].value, &d->context->id))
         status = reject(d, "id", "'id' must be a string");
     if (status == MAAS_OK)

@@ -38,17 +38,15 @@ static maas_status write_output(struct buf *out, const maas_named *output, maas_
                     name.data);
     buf_str(out, STR("{\"name\":"));
     buf_json(out, name);
-    buf_fmt(out, ",\"datatype\":\"%s\",\"shape\":", type->name);
+    buf_str(out, STR(",\"datatype\":\""));
+    buf_str(out, str_of(type->name));
+    buf_str(out, STR("\",\"shape\":"));
     write_shape(out, &output->tensor);
     buf_str(out, STR(",\"data\":["));
-    size_t count = count_of(&output->tensor);
-    for (size_t i = 0; i < count && !out->failed; i++) {
-        if (i)
-            buf_add(out, ",", 1);
-        if (!cell_write(out, type, output->tensor.data, i))
-            return fail(error, MAAS_E_INTERNAL, "element %zu of output '%.*s' is not finite", i,
-                        shown(name), name.data);
-    }
+    size_t at;
+    if (!cells_write(out, type, output->tensor.data, count_of(&output->tensor), &at))
+        return fail(error, MAAS_E_INTERNAL, "element %zu of output '%.*s' is not finite", at,
+                    shown(name), name.data);
     buf_str(out, STR("]}"));
     return MAAS_OK;
 }

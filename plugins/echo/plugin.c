@@ -3,7 +3,7 @@
  * benches: what is measured is everything but the model, or a model of a known cost. Needs nothing
  * of its artifact.
  *
- * Input "input" and output "output": FP64 or UINT8 [rows, width], by the options `dtype` and
+ * Input "input" and output "output": FP64, UINT8 or BYTES [rows, width], by the options `dtype` and
  * `width` (0: each request brings its own width). A call costs `burn_us` and `burn_row_us` for each
  * row.
  */
@@ -29,7 +29,7 @@ struct maas_model {
     }
 
 static const maas_option_decl *const options[] = {
-    OPTION("dtype", MAAS_OPTION_TEXT, "FP64", "FP64|UINT8", "of the input and the output"),
+    OPTION("dtype", MAAS_OPTION_TEXT, "FP64", "FP64|UINT8|BYTES", "of the input and the output"),
     OPTION("width", MAAS_OPTION_INT, "0", "0..16777216", "elements of a row; 0: any"),
     OPTION("burn_us", MAAS_OPTION_INT, "0", "0..60000000", "CPU time of a call, microseconds"),
     OPTION("burn_row_us", MAAS_OPTION_INT, "0", "0..60000000",
@@ -44,8 +44,9 @@ static maas_status load(const maas_host *host, const maas_model_spec *spec, maas
     maas_model *m = calloc(1, sizeof(*m));
     if (!m)
         return maas_fail(error, MAAS_E_EXHAUSTED, "no memory for the model");
-    maas_dtype dtype =
-        o[0].text.data[0] == 'F' ? maas_type(MAAS_FLOAT, 64) : maas_type(MAAS_UINT, 8);
+    maas_dtype dtype = o[0].text.data[0] == 'F'   ? maas_type(MAAS_FLOAT, 64)
+                       : o[0].text.data[0] == 'U' ? maas_type(MAAS_UINT, 8)
+                                                  : maas_type(MAAS_HANDLE, 128);
     m->host = host;
     m->shape[0] = -1;
     m->shape[1] = o[1].integer ? o[1].integer : -1;

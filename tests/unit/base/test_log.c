@@ -7,6 +7,7 @@
 #include <stdint.h>
 #include <cmocka.h>
 
+#include <dirent.h>
 #include <fcntl.h>
 #include <math.h>
 #include <pthread.h>
@@ -184,6 +185,40 @@ static void a_reader_that_stops_costs_lines_not_time(void **state)
 }
 
 /* A signal the program waits for must not end it by way of the log's thread. */
+/* How often the thread named "log" has gone to sleep; -1: there is none. */
+static long log_sleeps(void)
+{
+    char from[300], line[256], name[64] = "";
+    long count = -1;
+    DIR *tasks = opendir("/proc/self/task");
+    assert_non_null(tasks);
+    for (struct dirent *task; count < 0 && (task = readdir(tasks)) != NULL;) {
+        snprintf(from, sizeof(from), "/proc/self/task/%.32s/status", task->d_name);
+        FILE *file = fopen(from, "r");
+        for (name[0] = 0; file && fgets(line, sizeof(line), file);) {
+            (void)sscanf(line, "Name: %63s", name);
+            if (strcmp(name, "log") == 0)
+                (void)sscanf(line, "voluntary_ctxt_switches: %ld", &count);
+        }
+        if (file)
+            fclose(file);
+    }
+    closedir(tasks);
+    return count;
+}
+
+static void who_logs_nothing_wakes_nobody(void **state)
+{
+    (void)state;
+    log_start("test", LOG_INFO);
+    usleep(100000);
+    long before = log_sleeps();
+    usleep(300000); /* six intervals */
+    assert_true(before >= 0);
+    assert_int_equal(log_sleeps(), before);
+    log_stop();
+}
+
 static void the_thread_takes_no_signals(void **state)
 {
     (void)state;
@@ -212,6 +247,7 @@ int main(void)
         cmocka_unit_test(a_warning_comes_out_before_the_next_interval),
         cmocka_unit_test(lines_of_many_threads_are_whole_and_all_there),
         cmocka_unit_test(a_reader_that_stops_costs_lines_not_time),
+        cmocka_unit_test(who_logs_nothing_wakes_nobody),
         cmocka_unit_test(the_thread_takes_no_signals),
     };
     int fd = mkstemp(path);
