@@ -69,6 +69,8 @@ bool admin_text(struct admin_call *call, const char *name,
                 const char *fallback /* NULL: required */, struct str *out);
 bool admin_number(struct admin_call *call, const char *name, int64_t least, int64_t most,
                   int64_t fallback /* < least: required */, char out[24]);
+/* "true" or "false"; false when it is not there. */
+bool admin_flag(struct admin_call *call, const char *name, struct str *out);
 struct str admin_query(const struct admin_call *call, const char *name);
 
 /* ---- SQL: one cell of JSON text. False after a problem was set; an empty result is 404 "there is

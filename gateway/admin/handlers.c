@@ -79,24 +79,25 @@ static void get_tenant(struct admin_call *call)
 static void create_plan(struct admin_call *call)
 {
     static const char *const known[] = { "name",     "rate",        "window_ms", "burst",
-                                         "body_max", "v2_body_max", "max_rows" };
-    char n[6][24];
-    struct str v[7];
+                                         "body_max", "v2_body_max", "max_rows",  "weight" };
+    char n[7][24];
+    struct str v[8];
     if (!admin_fields(call, known, COUNT_OF(known)) || !admin_text(call, "name", NULL, &v[0]) ||
         !admin_number(call, "rate", 1, 1000000000, 0, n[0]) ||
         !admin_number(call, "window_ms", 1, 86400000, 1000, n[1]) ||
         !admin_number(call, "burst", 1, 1000000000, 0, n[2]) ||
         !admin_number(call, "body_max", 1024, 67108864, 8388608, n[3]) ||
         !admin_number(call, "v2_body_max", 1024, 67108864, 67108864, n[4]) ||
-        !admin_number(call, "max_rows", 1, 1000000, 10000, n[5]))
+        !admin_number(call, "max_rows", 1, 1000000, 10000, n[5]) ||
+        !admin_number(call, "weight", 1, 1000, 1, n[6]))
         return;
     for (size_t i = 0; i < COUNT_OF(n); i++)
         v[1 + i] = str_of(n[i]);
     change(call, 201,
            "INSERT INTO maas.plans AS p (name, rate, window_ms, burst, body_max, v2_body_max, "
-           "max_rows)"
-           " VALUES ($1, $2, $3, $4, $5, $6, $7) RETURNING row_to_json(p)",
-           v, 7, "plan.create", "plan", "a plan of that name exists");
+           "max_rows, weight)"
+           " VALUES ($1, $2, $3, $4, $5, $6, $7, $8) RETURNING row_to_json(p)",
+           v, COUNT_OF(v), "plan.create", "plan", "a plan of that name exists");
 }
 
 static void list_plans(struct admin_call *call)
@@ -299,19 +300,44 @@ static void create_version(struct admin_call *call)
            v, COUNT_OF(v), "version.create", "model", "that version exists");
 }
 
+/* What is pinned takes a place for ever: one more than there are would never be loaded. */
+static bool may_pin(struct admin_call *call, struct str pinned, struct str tenant)
+{
+    const uint64_t most = call->app->config->resident_max;
+    const struct str v[] = { str_of(call->name), tenant };
+    struct buf count;
+    if (most == 0 || str_eq(pinned, STR("false")))
+        return true;
+    buf_init(&count, 64);
+    bool asked = admin_ask(call,
+                           "SELECT count(*)::text FROM maas.deployments d LEFT JOIN maas.tenants t "
+                           "ON t.id = d.tenant_id WHERE d.pinned AND d.state = 'active' AND NOT "
+                           "(d.name = $1 AND coalesce(t.slug, '') = $2)",
+                           v, COUNT_OF(v), "deployment", &count);
+    bool good = asked && strtoull(count.data, NULL, 10) < most;
+    if (asked && !good)
+        admin_problem(call, 422, "pinned",
+                      "%.*s deployments are pinned, which is all that workers.resident_max lets be "
+                      "loaded",
+                      (int)count.len, count.data);
+    buf_release(&count);
+    return good;
+}
+
 static void put_deployment(struct admin_call *call)
 {
-    static const char *const known[] = { "model",     "version",      "visibility",   "tenant",
-                                         "cost_base", "cost_per_row", "min_row_bytes" };
+    static const char *const known[] = { "model",     "version",      "visibility",    "tenant",
+                                         "cost_base", "cost_per_row", "min_row_bytes", "pinned" };
     char n[4][24];
-    struct str v[8];
+    struct str v[9];
     v[0] = str_of(call->name);
     if (!admin_fields(call, known, COUNT_OF(known)) || !admin_text(call, "model", NULL, &v[1]) ||
         !admin_text(call, "tenant", "", &v[2]) || !admin_text(call, "visibility", "", &v[3]) ||
         !admin_number(call, "version", 1, INT32_MAX, 0, n[0]) ||
         !admin_number(call, "cost_base", 0, 1000000, 1, n[1]) ||
         !admin_number(call, "cost_per_row", 0, 1000000, 0, n[2]) ||
-        !admin_number(call, "min_row_bytes", 1, 1000000, 1, n[3]))
+        !admin_number(call, "min_row_bytes", 1, 1000000, 1, n[3]) ||
+        !admin_flag(call, "pinned", &v[8]) || !may_pin(call, v[8], v[2]))
         return;
     for (size_t i = 0; i < COUNT_OF(n); i++)
         v[4 + i] = str_of(n[i]);
@@ -325,16 +351,18 @@ static void put_deployment(struct admin_call *call)
            "'private' END) AS v),"
            " old AS (UPDATE maas.deployments d SET model_version_id = ver.id, visibility = vis.v, "
            "cost_base = $6::int,"
-           "  cost_per_row = $7::int, min_row_bytes = $8::int FROM ver, vis"
+           "  cost_per_row = $7::int, min_row_bytes = $8::int, pinned = $9::bool FROM ver, vis"
            "  WHERE d.name = $1 AND d.state = 'active' AND d.tenant_id IS NOT DISTINCT FROM "
            "ver.tenant_id RETURNING d.*),"
            " new AS (INSERT INTO maas.deployments (tenant_id, name, model_version_id, visibility, "
-           "cost_base, cost_per_row, min_row_bytes)"
-           "  SELECT ver.tenant_id, $1, ver.id, vis.v, $6::int, $7::int, $8::int FROM ver, vis "
+           "cost_base, cost_per_row, min_row_bytes, pinned)"
+           "  SELECT ver.tenant_id, $1, ver.id, vis.v, $6::int, $7::int, $8::int, $9::bool FROM "
+           "ver, vis "
            "WHERE NOT EXISTS (SELECT 1 FROM old) RETURNING *)"
            " SELECT json_build_object('id', d.id, 'name', d.name, 'model', $2::text, 'version', "
            "$5::int, 'visibility', d.visibility,"
-           "  'state', d.state) FROM (SELECT * FROM old UNION ALL SELECT * FROM new) d",
+           "  'pinned', d.pinned, 'state', d.state) FROM (SELECT * FROM old UNION ALL SELECT * "
+           "FROM new) d",
            v, COUNT_OF(v), "deployment.put", "model version",
            "the name, the visibility or the version does not fit");
 }

@@ -110,6 +110,8 @@ static void write_planes(struct buf *b, const struct app *app)
     gauge(b, "maas_workers_ready", f.workers_ready);
     gauge(b, "maas_workers_wanted", f.workers_wanted);
     gauge(b, "maas_deployments_resident", f.resident);
+    gauge(b, "maas_workers_memory_bytes", f.memory_bytes);
+    gauge(b, "maas_workers_memory_max_bytes", f.memory_max);
     counter(b, "maas_deployment_swaps_total", f.swaps);
     counter(b, "maas_deployment_swap_failures_total", f.swap_failures);
     counter(b, "maas_deployment_unloads_total", f.evictions);

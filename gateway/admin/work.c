@@ -127,6 +127,17 @@ bool admin_number(struct admin_call *call, const char *name, int64_t least, int6
     return true;
 }
 
+bool admin_flag(struct admin_call *call, const char *name, struct str *out)
+{
+    json_t *value = json_object_get(call->json, name);
+    if (value && !json_is_boolean(value)) {
+        admin_problem(call, 422, name, "true or false is expected");
+        return false;
+    }
+    *out = json_is_true(value) ? STR("true") : STR("false");
+    return true;
+}
+
 struct str admin_query(const struct admin_call *call, const char *name)
 {
     size_t len = strlen(name);

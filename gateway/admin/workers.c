@@ -2,6 +2,7 @@
  * workers.c: the admin routes that look at the fleet: deployments with what became of them, worker
  * processes, and the restart of a deployment's workers.
  */
+#include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -80,7 +81,7 @@ void list_deployments(struct admin_call *call)
         call,
         "SELECT json_build_object('data', coalesce(json_agg(d), '[]')) FROM (SELECT d.id, d.name, "
         "d.tenant_id, m.name AS model,"
-        " v.number AS version, v.plugin, d.visibility, d.state FROM maas.deployments d"
+        " v.number AS version, v.plugin, d.visibility, d.pinned, d.state FROM maas.deployments d"
         " JOIN maas.model_versions v ON v.id = d.model_version_id JOIN maas.models m ON m.id = "
         "v.model_id ORDER BY d.name LIMIT 1000) d",
         NULL, 0, "list", &rows);
@@ -149,9 +150,10 @@ void list_workers(struct admin_call *call)
     for (uint32_t i = 0; i < n && i < MAX; i++) {
         buf_fmt(&b,
                 "%s{\"deployment\":\"%s\",\"version\":%u,\"plugin\":\"%s\",\"state\":\"%s\","
-                "\"pid\":%d,\"restarts\":%u,\"sha256\":\"%s\",\"sandbox\":",
+                "\"pid\":%d,\"restarts\":%u,\"memory_bytes\":%" PRIu64
+                ",\"sha256\":\"%s\",\"sandbox\":",
                 i ? "," : "", rows[i].deployment, rows[i].version, rows[i].plugin, rows[i].state,
-                rows[i].pid, rows[i].restarts, rows[i].sha256);
+                rows[i].pid, rows[i].restarts, rows[i].memory_bytes, rows[i].sha256);
         buf_json(&b, str_of(rows[i].sandbox));
         buf_str(&b, STR(",\"reason\":"));
         buf_json(&b, str_of(rows[i].reason));

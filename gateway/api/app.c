@@ -84,6 +84,7 @@ static maas_status fleet_make(struct app *app, const char *worker_binary, maas_e
                                   .start_ms = (uint32_t)c->worker_start_ms,
                                   .hang_grace_ms = (uint32_t)c->hang_grace_ms,
                                   .resident_max = (uint32_t)c->resident_max,
+                                  .resident_memory_max = c->resident_memory_max,
                                   .starts_max = (uint32_t)c->starts_max,
                                   .memory_max = c->worker_memory_max };
     return fleet_new(&fleet, &app->fleet, error);

@@ -501,6 +501,7 @@ static enum step_result step_dispatch(struct call *call)
                                    call->started_ns + at->app->config->request_timeout_ms * 1000000,
                                .tenant = call->who->tenant,
                                .max_rows = call->max_rows,
+                               .weight = call->who->weight,
                                .json_len = head.len ? (uint32_t)head.len : UINT32_MAX,
                                .name_len = (uint16_t)call->model.len,
                                .request_id_len = (uint16_t)call->request_id_text.len,

@@ -17,6 +17,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "fleet/memory.h"
 #include "fleet/pool.h"
 
 #define POLL_MS 100 /* how soon a changed plugin file or a passed backoff is seen */
@@ -204,6 +205,8 @@ maas_status fleet_new(const struct fleet_config *config, struct fleet **out, maa
         return fail(error, MAAS_E_EXHAUSTED, "no memory for the fleet");
     CHECK(config->loops <= CHANNEL_LOOPS_MAX && config->workers_per_model <= WORKERS_MAX);
     fleet->config = *config;
+    if (!fleet->config.resident_memory_max)
+        fleet->config.resident_memory_max = memory_of_machine() / 2;
     fleet->asks_end = &fleet->asks;
     pthread_mutex_init(&fleet->lock, NULL);
     fleet->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
@@ -277,6 +280,8 @@ void fleet_counts(const struct fleet *fleet, struct fleet_counts *out)
                                   .swap_failures = atomic_load(&fleet->swap_failures),
                                   .evictions = atomic_load(&fleet->evictions),
                                   .resident = atomic_load(&fleet->resident),
+                                  .memory_bytes = atomic_load(&fleet->memory),
+                                  .memory_max = fleet->config.resident_memory_max,
                                   .workers_ready = atomic_load(&fleet->ready_workers),
                                   .workers_wanted = atomic_load(&fleet->wanted_workers) };
 }

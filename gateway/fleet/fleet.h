@@ -28,8 +28,9 @@ struct fleet_config {
     const char *worker_binary, *plugins_dir, *cache_dir, *conninfo;
     uint32_t loops, workers_per_model, ring_bytes, queue_max, sql_timeout_ms, start_ms,
         hang_grace_ms;
-    uint32_t resident_max; /* deployments loaded at a time; 0: all */
-    uint32_t starts_max;   /* pools that start at a time */
+    uint32_t resident_max;        /* deployments loaded at a time; 0: all */
+    uint32_t starts_max;          /* pools that start at a time */
+    uint64_t resident_memory_max; /* bytes of all workers; 0: half of the machine's */
     uint64_t memory_max;
 };
 
@@ -103,6 +104,7 @@ struct fleet_counts { /* [any] */
     uint64_t plugins_revoked; /* workers that were ended because theirs is no longer allowed */
     uint64_t sandbox_kills;   /* workers that died of a forbidden system call (SIGSYS) */
     uint32_t workers_ready, workers_wanted, resident;
+    uint64_t memory_bytes, memory_max; /* of all workers */
 };
 void fleet_counts(const struct fleet *fleet, struct fleet_counts *out);
 
@@ -112,6 +114,7 @@ struct fleet_worker {
     char sha256[65];  /* of the plugin's file that it runs; empty: no process */
     char reason[192]; /* why the last start failed; empty: it did not */
     uint32_t version, restarts;
+    uint64_t memory_bytes; /* as it was measured last; 0: no process */
     int pid;
 };
 uint32_t fleet_workers(struct fleet *fleet, struct fleet_worker *out, uint32_t max);

@@ -42,6 +42,7 @@ struct worker {
     int ready_fd;
     uint64_t since_ns, restart_ns; /* when the state began; not to be started before */
     uint32_t restarts, backoff_ms;
+    uint64_t memory; /* bytes, as measured last; 0: not yet */
     uint64_t deaths[STORM_DEATHS];
     char sandbox[96], reason[192]; /* of the last start that failed */
     uint8_t sha256[32];            /* of the plugin's file that it runs */
@@ -79,9 +80,14 @@ struct service {
     const struct deployment *spec;
     bool wanted;                      /* in the newest wish */
     bool asked;                       /* to be loaded: at the start, or by a request */
+    bool eager;                       /* asked by nobody yet: it makes no room for itself */
     bool again;                       /* an operator asks for new workers */
     struct pool *serving, *candidate; /* NULL: none */
     uint32_t pools;                   /* of it, also those that close */
+    struct {
+        struct uuid version;
+        uint64_t bytes; /* of one worker, as measured last */
+    } seen;
     struct {
         uint32_t attempts; /* in a row, since the last success or another wish; 0: no failure */
         bool passing;      /* it may go without a change: the database was away, no memory */
@@ -127,6 +133,8 @@ struct fleet {
     _Atomic uint64_t starts, exits, crashes, kills, load_failures, hostile, swaps, swap_failures,
         evictions, refused, revoked, sandbox_kills;
     _Atomic uint32_t ready_workers, wanted_workers, resident;
+    _Atomic uint64_t memory;
+    uint64_t measured_ns;
 };
 
 /* ---- worker.c */
@@ -167,7 +175,7 @@ void file_stamp(const struct fleet *fleet, const char *plugin, struct file_stamp
 
 /* ---- resident.c */
 /* Lets candidates start, oldest first, as far as there is room; unloads what was used least
- * recently where there is none. */
+ * recently where there is none, and where the workers have grown past their bound. */
 void resident_step(struct fleet *fleet, uint64_t now);
 /* How many more deployments may be loaded without unloading another. */
 uint32_t resident_room(const struct fleet *fleet);

@@ -33,6 +33,7 @@ static void worker_row(struct fleet *fleet, const struct pool *pool, const struc
         hex_encode(w->sha256, sizeof(w->sha256), row->sha256);
     row->version = pool->id.number;
     row->restarts = w->restarts;
+    row->memory_bytes = w->memory;
     row->pid = w->link ? w->link->pid : 0;
 }
 

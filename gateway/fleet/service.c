@@ -151,6 +151,8 @@ static void service_want(struct service *service, struct snapshot *snapshot,
     service->snapshot = snapshot_ref(snapshot);
     service->spec = d;
     service->wanted = true;
+    service->asked = service->asked || d->pinned;
+    service->eager = service->eager && !d->pinned;
     snapshot_unref(old);
 }
 
@@ -161,9 +163,23 @@ static struct service *service_need(struct fleet *fleet, const struct deployment
     if (service || fleet->service_count == SERVICES_MAX)
         return service;
     service = service_new(fleet, &d->id);
-    service->asked = *room > 0;
-    *room -= service->asked;
+    service->asked = service->eager = d->pinned || *room > 0;
+    *room -= *room > 0;
     return service;
+}
+
+static void adopt_those(struct fleet *fleet, struct snapshot *wish, bool pinned, uint32_t *room)
+{
+    for (uint32_t i = 0; i < wish->count; i++) {
+        const struct deployment *d = &wish->deployments[i];
+        if (d->pinned != pinned)
+            continue;
+        struct service *service = service_need(fleet, d, room);
+        if (service)
+            service_want(service, wish, d);
+        else
+            LOG(LOG_ERROR, "fleet.full", F_STR("model", d->name), F_UINT("most", SERVICES_MAX));
+    }
 }
 
 void services_adopt(struct fleet *fleet, struct snapshot *wish)
@@ -171,14 +187,8 @@ void services_adopt(struct fleet *fleet, struct snapshot *wish)
     uint32_t room = resident_room(fleet);
     for (struct service *service = fleet->services; service; service = service->next)
         service->wanted = false;
-    for (uint32_t i = 0; i < wish->count; i++) {
-        const struct deployment *d = &wish->deployments[i];
-        struct service *service = service_need(fleet, d, &room);
-        if (service)
-            service_want(service, wish, d);
-        else
-            LOG(LOG_ERROR, "fleet.full", F_STR("model", d->name), F_UINT("most", SERVICES_MAX));
-    }
+    adopt_those(fleet, wish, true, &room); /* they are loaded first */
+    adopt_those(fleet, wish, false, &room);
     for (struct pool *pool = fleet->pools; pool; pool = pool->next)
         pool_try_again(pool);
     snapshot_unref(fleet->allowed);
@@ -193,6 +203,7 @@ static void service_heed(struct fleet *fleet, const struct ask *ask, uint64_t no
         refuse(fleet, &ask->deployment);
         return;
     }
+    service->eager = false;
     if (ask->restart) {
         bool fresh = service->candidate && service->candidate->state == POOL_WAITING;
         service->again = !fresh;

@@ -182,6 +182,7 @@ static void worker_ready(struct fleet *fleet, struct pool *pool, struct worker *
     snprintf(w->sandbox, sizeof(w->sandbox), "%s", word + strspn(word, " "));
     w->reason[0] = '\0';
     worker_move(fleet, w, WORKER_READY, now);
+    fleet->measured_ns = 0; /* at once */
     atomic_store(&w->link->used_ns, now);
     LOG(LOG_INFO, "worker.ready", F_STR("model", pool->spec->name),
         F_UINT("version", pool->id.number), F_INT("pid", w->link->pid),
@@ -327,6 +328,7 @@ void worker_gone(struct fleet *fleet, struct pool *pool, struct worker *w, int w
     w->revoked = false;
     worker_move(fleet, w, WORKER_NONE, now);
     w->link = NULL;
+    w->memory = 0;
     if (pool->state == POOL_STARTING) {
         candidate_ended(fleet, pool, w, wait_status, now);
     } else if (pool->state == POOL_SERVING) {

@@ -25,6 +25,7 @@ enum column {
     C_BODY_MAX,
     C_V2_BODY_MAX,
     C_MAX_ROWS,
+    C_WEIGHT,
     C_RATE, /* three in a row: rate, window, burst; then when the limit came into being */
     C_RATE_CREATED = C_RATE + 3,
     C_TENANT_RATE,
@@ -34,7 +35,7 @@ enum column {
 const char principal_query[] =
     "SELECT key, tenant, tenant_slug, tenant_state, plan_id, plan, revoked, not_before_us,"
     " expires_us, pepper_version, encode(mac, 'hex'), array_to_string(scopes, E'\\n'), body_max,"
-    " v2_body_max, max_rows, rate, window_ms, burst, rate_created_us, tenant_rate,"
+    " v2_body_max, max_rows, weight, rate, window_ms, burst, rate_created_us, tenant_rate,"
     " tenant_window_ms, tenant_burst, tenant_created_us, $1::text "
     "FROM maas.key_lookup($1)";
 
@@ -92,6 +93,7 @@ static bool read_row(const struct pg_result *row, struct principal *p, struct uu
     p->body_max = number(row, C_BODY_MAX);
     p->v2_body_max = number(row, C_V2_BODY_MAX);
     p->max_rows = (uint32_t)number(row, C_MAX_ROWS);
+    p->weight = (uint32_t)number(row, C_WEIGHT);
     return uuid_parse(pg_cell(row, 0, C_KEY), &p->key) &&
            uuid_parse(pg_cell(row, 0, C_TENANT), &p->tenant) &&
            uuid_parse(pg_cell(row, 0, C_PLAN_ID), out_plan) &&

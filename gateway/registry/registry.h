@@ -37,6 +37,7 @@ struct deployment {
     char *options_json; /* object of options for the plugin's load, "{}" at least */
     uint32_t cost_base, cost_per_row, min_row_bytes;
     bool granted_to_all; /* platform deployments only */
+    bool pinned;         /* loaded at the start, never unloaded for another */
     struct uuid *grants; /* sorted; tenants that may use a platform deployment */
     uint32_t grant_count;
     uint64_t created_us; /* of the deployment row, for OpenAI's "created" */
@@ -85,6 +86,7 @@ struct principal {
     struct scope_set scopes;
     uint64_t body_max, v2_body_max; /* of the plan, bytes */
     uint32_t max_rows;
+    uint32_t weight; /* its share of a worker beside other tenants' */
     struct bucket
         *buckets[LIMITS_MAX]; /* what every request of this key spends from: its own rate first */
     uint32_t bucket_count;

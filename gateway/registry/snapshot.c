@@ -165,12 +165,13 @@ enum column {
     C_MIN_ROW_BYTES,
     C_TO_ALL,
     C_GRANTS,
-    C_CREATED
+    C_CREATED,
+    C_PINNED
 };
 static const char query[] =
     "SELECT id, model_id, version_id, owner, name, task, plugin, version,"
     " encode(artifact, 'hex'), artifact_bytes, options, cost_base, cost_per_row, min_row_bytes,"
-    " visibility = 'all', array_to_string(grants, ','), created_us "
+    " visibility = 'all', array_to_string(grants, ','), created_us, pinned "
     "FROM maas.registry_deployments()";
 
 static uint64_t number(const struct sql_result *rows, int row, enum column column)
@@ -204,6 +205,7 @@ static bool read_row(const struct sql_result *rows, int row, struct deployment *
     d->min_row_bytes = (uint32_t)number(rows, row, C_MIN_ROW_BYTES);
     d->granted_to_all = str_eq(sql_cell(rows, row, C_TO_ALL), STR("t"));
     d->created_us = number(rows, row, C_CREATED);
+    d->pinned = str_eq(sql_cell(rows, row, C_PINNED), STR("t"));
     d->options_json = strndup(options.data, options.len);
     CHECK(d->options_json);
     return uuid_parse(sql_cell(rows, row, C_ID), &d->id) &&

@@ -10,7 +10,7 @@ import pytest
 
 from asking import ROW, Client, Held, Site, children, of_workers, output
 
-MODELS, CAP, STARTS = 1000, 20, 4
+MODELS, CAP, STARTS = 1000, 50, 4
 WALKERS = 4
 SECONDS = [8, pytest.param(600, marks=pytest.mark.soak)]
 

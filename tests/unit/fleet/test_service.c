@@ -17,6 +17,7 @@
 #include <unistd.h>
 
 #include "fleet/artifact.h"
+#include "fleet/memory.h"
 #include "fleet/plugin_file.h"
 #include "fleet/worker_proc.h"
 #include "registry/registry_private.h"
@@ -32,7 +33,9 @@ static int words[SPAWN_MAX]; /* the workers' ends of their ready pipes */
 static uint32_t spawned, told[ROUTE_GONE + 1];
 static uint32_t switched_to; /* generation of the last ROUTE_SWITCH */
 static maas_status artifact_status;
-static uint32_t allows; /* 1: the plugin's file may be loaded */
+static uint32_t allows;            /* 1: the plugin's file may be loaded */
+static uint32_t pins;              /* deployments from the last on that are pinned */
+static uint64_t memory[SPAWN_MAX]; /* of the n-th process; 0: MODEL_BYTES */
 
 /* ---- instead of fleet.c, artifact.c and worker_proc.c */
 
@@ -94,6 +97,16 @@ maas_status worker_spawn(const struct worker_spec *spec, const struct channel *c
     return MAAS_OK;
 }
 
+#define MIB         (UINT64_C(1) << 20)
+#define MODEL_BYTES (10 * MIB)
+
+uint64_t memory_of(int pid)
+{
+    assert_in_range(pid, NO_PID, NO_PID + SPAWN_MAX - 1);
+    uint64_t bytes = memory[pid - NO_PID];
+    return bytes ? bytes : MODEL_BYTES;
+}
+
 /* ---- the world */
 
 static struct uuid id_of(uint32_t number)
@@ -112,6 +125,7 @@ static void wish(uint32_t count, uint32_t version)
         all[i].id = id_of(i);
         all[i].version_id = id_of(1000 + version);
         all[i].version = version;
+        all[i].pinned = i >= count - pins;
         all[i].options_json = strdup("{}");
         snprintf(all[i].name, sizeof(all[i].name), "m%u", i);
         snprintf(all[i].plugin, sizeof(all[i].plugin), "plugin");
@@ -205,8 +219,11 @@ static int start(void **state)
                                           .workers_per_model = 1,
                                           .ring_bytes = 65536,
                                           .start_ms = 5000,
-                                          .starts_max = 4 };
+                                          .starts_max = 4,
+                                          .resident_memory_max = UINT64_MAX };
     memset(told, 0, sizeof(told));
+    memset(memory, 0, sizeof(memory));
+    pins = 0;
     spawned = switched_to = 0;
     artifact_status = MAAS_OK;
     allows = 1;
@@ -442,6 +459,106 @@ static void the_least_recently_used_makes_room(void **state)
     assert_int_equal(count_pools(POOL_SERVING), 3);
 }
 
+static void what_is_pinned_is_loaded_first_and_stays(void **state)
+{
+    (void)state;
+    fleet.config.resident_max = 3;
+    pins = 1; /* the last of the list */
+    wish(10, 1);
+    turn();
+    for (uint32_t i = 0; i < 3; i++)
+        serve(i == 2 ? 9 : i);
+    assert_non_null(serving(9));
+    now += SECOND;
+    for (uint32_t i = 2; i < 9; i++) { /* the pinned one is never used */
+        ask(i, false);
+        settle();
+        serve(i);
+        now += SECOND;
+        assert_non_null(serving(9));
+        assert_int_equal(count_pools(POOL_SERVING), 3);
+    }
+}
+
+static void where_all_is_pinned_the_others_are_refused(void **state)
+{
+    (void)state;
+    fleet.config.resident_max = 2;
+    pins = 2;
+    wish(4, 1);
+    turn();
+    serve(2);
+    serve(3);
+    ask(0, false);
+    turn();
+    assert_int_equal(told[ROUTE_REFUSE], 1);
+    assert_non_null(strstr(service(0)->failure.reason, "pinned"));
+    assert_int_equal(count_pools(POOL_SERVING), 2);
+}
+
+static void memory_is_a_bound_as_well(void **state)
+{
+    (void)state;
+    fleet.config.resident_memory_max = 32 * MIB - 1; /* three of them */
+    wish(3, 1);
+    turn();
+    for (uint32_t i = 0; i < 3; i++) {
+        serve(i);
+        now += SECOND;
+    }
+    wish(5, 1);
+    turn();
+    assert_non_null(serving(0));
+    ask(3, false);
+    assert_null(serving(0)); /* the oldest went for it */
+    assert_int_equal(count_pools(POOL_STARTING), 0);
+    settle();
+    serve(3);
+    assert_int_equal(count_pools(POOL_SERVING), 3);
+}
+
+static void what_grows_is_unloaded_by_least_use(void **state)
+{
+    (void)state;
+    fleet.config.resident_memory_max = 100 * MIB;
+    wish(3, 1);
+    turn();
+    for (uint32_t i = 0; i < 3; i++) {
+        now += SECOND;
+        serve(i);
+    }
+    memory[2] = 85 * MIB; /* of the newest */
+    now += 3 * SECOND;
+    turn();
+    assert_null(serving(0));
+    assert_non_null(serving(1)); /* 95 MiB are left */
+    assert_non_null(serving(2));
+    assert_int_equal(atomic_load(&fleet.evictions), 1);
+}
+
+static void what_is_larger_than_all_memory_is_refused_the_next_time(void **state)
+{
+    (void)state;
+    fleet.config.resident_memory_max = 100 * MIB;
+    wish(1, 1);
+    turn();
+    serve(0);
+    memory[0] = 200 * MIB;
+    now += 3 * SECOND;
+    turn();
+    assert_null(serving(0));
+    settle();
+    ask(0, false);
+    turn();
+    assert_int_equal(told[ROUTE_REFUSE], 1);
+    assert_non_null(strstr(service(0)->failure.reason, "workers.resident_memory_max"));
+    wish(1, 2); /* another version may be smaller */
+    now += 60 * SECOND;
+    ask(0, false);
+    turn();
+    assert_int_equal(count_pools(POOL_STARTING), 1);
+}
+
 static void a_swap_unloads_nobody(void **state)
 {
     (void)state;
@@ -485,6 +602,11 @@ int main(void)
         CASE(what_nothing_serves_is_refused_and_tried_again_by_itself),
         CASE(no_more_start_at_a_time_than_may),
         CASE(the_least_recently_used_makes_room),
+        CASE(what_is_pinned_is_loaded_first_and_stays),
+        CASE(where_all_is_pinned_the_others_are_refused),
+        CASE(memory_is_a_bound_as_well),
+        CASE(what_grows_is_unloaded_by_least_use),
+        CASE(what_is_larger_than_all_memory_is_refused_the_next_time),
         CASE(a_swap_unloads_nobody),
         CASE(a_deployment_that_is_gone_ends_its_pool),
     };
