@@ -115,6 +115,14 @@ static void write_planes(struct buf *b, const struct app *app)
     counter(b, "maas_deployment_swaps_total", f.swaps);
     counter(b, "maas_deployment_swap_failures_total", f.swap_failures);
     counter(b, "maas_deployment_unloads_total", f.evictions);
+    counter(b, "maas_worker_answers_total", f.answers);
+    counter(b, "maas_worker_merged_answers_total", f.merged);
+    counter(b, "maas_worker_rows_total", f.rows);
+    counter(b, "maas_worker_calls_total", f.calls);
+    counter(b, "maas_worker_late_total", f.late);
+    counter(b, "maas_worker_exhausted_total", f.exhausted);
+    counter(b, "maas_requests_crowded_total", f.crowded);
+    counter(b, "maas_requests_condemned_total", f.condemned);
     counter(b, "maas_worker_starts_total", f.starts);
     counter(b, "maas_worker_crashes_total", f.crashes);
     counter(b, "maas_worker_kills_total", f.kills);

@@ -83,6 +83,7 @@ static maas_status fleet_make(struct app *app, const char *worker_binary, maas_e
                                   .sql_timeout_ms = (uint32_t)c->sql_timeout_ms,
                                   .start_ms = (uint32_t)c->worker_start_ms,
                                   .hang_grace_ms = (uint32_t)c->hang_grace_ms,
+                                  .tenant_queue_max = (uint32_t)c->tenant_queue_max,
                                   .resident_max = (uint32_t)c->resident_max,
                                   .resident_memory_max = c->resident_memory_max,
                                   .starts_max = (uint32_t)c->starts_max,

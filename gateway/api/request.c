@@ -11,6 +11,7 @@
  * step. Whoever leaves a step with DONE has answered by call_fail or call_reply_json; a call is
  * given back when it is answered (or its client left) and no job of it is in flight.
  */
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -334,9 +335,14 @@ static enum step_result no_such_model(struct call *call)
                      (int)(call->model.len < 64 ? call->model.len : 64), call->model.data);
 }
 
+/* The version that is wanted, or the one that still serves while that one is loaded. */
 static bool version_fits(const struct call *call, const struct deployment *d)
 {
-    return call->version.len == 0 || str_eq(call->version, str_of(d->version_text));
+    char serving[12];
+    if (call->version.len == 0 || str_eq(call->version, str_of(d->version_text)))
+        return true;
+    snprintf(serving, sizeof(serving), "%u", fleet_serving(call->at->fleet, &d->id));
+    return serving[0] != '0' && str_eq(call->version, str_of(serving));
 }
 
 static enum step_result step_resolve(struct call *call)
@@ -511,6 +517,10 @@ static enum step_result step_dispatch(struct call *call)
     job->parts[3] = (struct channel_part){ head.data, head.len };
     job->parts[4] = (struct channel_part){ body.data, body.len };
     job->done = on_job;
+    job->pinned = (uint32_t)strtoul(call->version.len ? call->version.data : "0", NULL, 10);
+    if (fleet_condemns(at->fleet, route, job))
+        return call_fail(call, 422, "request_crashes_model", STR(""),
+                         "this request ended the model's process twice within a minute");
     call->has_job = true;
     if (fleet_send(at->fleet, route, job))
         return STEP_WAIT;

@@ -27,6 +27,7 @@ static inline uint64_t job_id(uint32_t slot, uint32_t generation)
 }
 
 enum submit_kind { SUBMIT_INFER = 1, SUBMIT_CANCEL = 2 };
+enum { SUBMIT_ALONE = 1 }; /* a flag: it is never merged with others */
 
 /* gateway → worker. Behind it, in this order and without padding: name, version, request_id, body.
  */
@@ -42,7 +43,7 @@ struct submit_frame {
                           UINT32_MAX: the whole body is JSON */
     uint16_t name_len, version_len,
         request_id_len; /* the deployment's public name and version for the answer */
-    uint16_t flags;     /* 0 */
+    uint16_t flags;     /* SUBMIT_ALONE, or 0 */
     uint32_t body_len;
     uint32_t weight; /* the tenant's share of the worker beside others'; 0: 1 */
 };

@@ -19,6 +19,7 @@
 
 #include "fleet/memory.h"
 #include "fleet/pool.h"
+#include "fleet/port.h"
 
 #define POLL_MS 100 /* how soon a changed plugin file or a passed backoff is seen */
 
@@ -49,6 +50,16 @@ void fleet_count_hostile(struct fleet *fleet)
 uint32_t fleet_queue_max(const struct fleet *fleet)
 {
     return fleet->config.queue_max;
+}
+
+uint32_t fleet_tenant_queue_max(const struct fleet *fleet)
+{
+    return fleet->config.tenant_queue_max;
+}
+
+struct suspects *fleet_suspects(const struct fleet *fleet)
+{
+    return fleet->suspects;
 }
 
 uint32_t fleet_hang_grace_ms(const struct fleet *fleet)
@@ -209,10 +220,13 @@ maas_status fleet_new(const struct fleet_config *config, struct fleet **out, maa
         fleet->config.resident_memory_max = memory_of_machine() / 2;
     fleet->asks_end = &fleet->asks;
     pthread_mutex_init(&fleet->lock, NULL);
+    fleet->suspects = suspects_new();
+    CHECK(fleet->suspects);
     fleet->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     CHECK(fleet->wake_fd >= 0);
     maas_status status = sql_open(config->conninfo, config->sql_timeout_ms, &fleet->sql, error);
     if (status) {
+        suspects_free(fleet->suspects);
         close(fleet->wake_fd);
         free(fleet);
         return status;
@@ -241,6 +255,7 @@ void fleet_free(struct fleet *fleet)
     snapshot_unref(fleet->allowed);
     sql_close(fleet->sql);
     close(fleet->wake_fd);
+    suspects_free(fleet->suspects);
     pthread_mutex_destroy(&fleet->lock);
     free(fleet->rows);
     free(fleet->deployment_rows);
@@ -265,8 +280,26 @@ bool fleet_is_ready(const struct fleet *fleet)
     return atomic_load(&fleet->ready);
 }
 
+static uint64_t read_count(const _Atomic uint64_t *count)
+{
+    return atomic_load_explicit(count, memory_order_relaxed);
+}
+
+static void add_port(const struct port_counts *port, struct fleet_counts *out, uint64_t *parts)
+{
+    out->answers += read_count(&port->answers);
+    out->merged += read_count(&port->merged);
+    out->rows += read_count(&port->rows);
+    out->late += read_count(&port->late);
+    out->exhausted += read_count(&port->exhausted);
+    out->crowded += read_count(&port->crowded);
+    out->condemned += read_count(&port->condemned);
+    *parts += read_count(&port->call_parts);
+}
+
 void fleet_counts(const struct fleet *fleet, struct fleet_counts *out)
 {
+    uint64_t parts = 0;
     *out = (struct fleet_counts){ .starts = atomic_load(&fleet->starts),
                                   .exits = atomic_load(&fleet->exits),
                                   .crashes = atomic_load(&fleet->crashes),
@@ -284,4 +317,8 @@ void fleet_counts(const struct fleet *fleet, struct fleet_counts *out)
                                   .memory_max = fleet->config.resident_memory_max,
                                   .workers_ready = atomic_load(&fleet->ready_workers),
                                   .workers_wanted = atomic_load(&fleet->wanted_workers) };
+    for (uint32_t i = 0; i < fleet->config.loops; i++)
+        if (fleet->ports[i].port)
+            add_port(&fleet->ports[i].port->counts, out, &parts);
+    out->calls = (parts + CALL_PARTS / 2) / CALL_PARTS;
 }

@@ -26,8 +26,8 @@ struct fleet_port; /* [loop] */
 
 struct fleet_config {
     const char *worker_binary, *plugins_dir, *cache_dir, *conninfo;
-    uint32_t loops, workers_per_model, ring_bytes, queue_max, sql_timeout_ms, start_ms,
-        hang_grace_ms;
+    uint32_t loops, workers_per_model, ring_bytes, queue_max, tenant_queue_max, sql_timeout_ms,
+        start_ms, hang_grace_ms;
     uint32_t resident_max;        /* deployments loaded at a time; 0: all */
     uint32_t starts_max;          /* pools that start at a time */
     uint64_t resident_memory_max; /* bytes of all workers; 0: half of the machine's */
@@ -60,6 +60,8 @@ void fleet_port_free(struct fleet_port *port);
 struct fleet_route;
 struct fleet_route *fleet_route(struct fleet_port *port, const struct uuid *deployment);
 bool fleet_route_serves(const struct fleet_route *route); /* a pool is loaded and not refused */
+/* The version that answers now, 0 when none does; asks for nothing. */
+uint32_t fleet_serving(const struct fleet_port *port, const struct uuid *deployment);
 
 enum job_end {
     JOB_ANSWERED,  /* the worker's frame is there, whatever its status */
@@ -76,6 +78,7 @@ struct job {
     struct channel_part parts[5]; /* name, version (ours), request id, head and body: live until
                                      done, or until fleet_abandon */
     uint32_t version;             /* the version that serves it: ours, known in done */
+    uint32_t pinned;              /* the number of the only version that may answer; 0: any */
     void (*done)(struct job *job, enum job_end end, const struct complete_frame *frame,
                  const uint8_t *payload);
     /* private from here */
@@ -84,11 +87,15 @@ struct job {
     struct job *next, *prev;
     struct timer deadline;
     uint64_t arrival; /* its place among the requests of this loop */
+    struct crowd *crowd;
     uint32_t slot;
     bool abandoned;
 };
-/* False when the queue is full or the model's workers keep failing: nothing was taken (503). Never
- * calls done from inside. */
+/* The same request has ended workers of this version twice within a minute: it is not to be sent.
+ */
+bool fleet_condemns(struct fleet_port *port, const struct fleet_route *route, struct job *job);
+/* False when the tenant has too many there already, the model's workers keep failing, or another
+ * version than the pinned one serves: nothing was taken (503). Never calls done from inside. */
 bool fleet_send(struct fleet_port *port, struct fleet_route *route, struct job *job);
 /*
  * The client left: the parts are no longer there. What was sent goes on (the answer may have to be
@@ -105,6 +112,10 @@ struct fleet_counts { /* [any] */
     uint64_t sandbox_kills;   /* workers that died of a forbidden system call (SIGSYS) */
     uint32_t workers_ready, workers_wanted, resident;
     uint64_t memory_bytes, memory_max; /* of all workers */
+    /* of answers, as workers tell: in all, of merged calls, rows, calls, told too late, refused for
+     * want of room */
+    uint64_t answers, merged, rows, calls, late, exhausted;
+    uint64_t crowded, condemned; /* refused here: a tenant's own cap; ended workers before */
 };
 void fleet_counts(const struct fleet *fleet, struct fleet_counts *out);
 

@@ -21,16 +21,18 @@
 #include <unistd.h>
 
 #include "base/log.h"
+#include "fleet/crowd.h"
 #include "fleet/port.h"
 
 /* Unloading picks whom nobody has used for long: this is exact enough, and two loops that serve
  * from one worker need not fight for the cache line. */
 #define USED_STEP_NS ((uint64_t)10 * 1000000)
 
-void job_end(struct job *job, enum job_end end, const struct complete_frame *frame,
-             const uint8_t *payload)
+void job_end(struct fleet_port *port, struct job *job, enum job_end end,
+             const struct complete_frame *frame, const uint8_t *payload)
 {
     timer_stop(&job->deadline);
+    crowd_leave(port->crowds, job->crowd);
     job->done(job, end, frame, payload);
 }
 
@@ -106,14 +108,34 @@ static bool frame_fits(const struct complete_frame *f, size_t record_len)
            (uint64_t)sizeof(*f) + f->param_len + f->text_len + f->body_len == record_len;
 }
 
+static void add(_Atomic uint64_t *count, uint64_t n)
+{
+    atomic_fetch_add_explicit(count, n, memory_order_relaxed);
+}
+
+/* The worker's own words, so nothing hangs on them but what the metrics tell. */
+static void count_answer(struct port_counts *counts, const struct complete_frame *frame)
+{
+    uint32_t members = frame->batch < 1 ? 1 : frame->batch > 4096 ? 4096 : frame->batch;
+    add(&counts->answers, 1);
+    add(&counts->late, frame->status == MAAS_E_DEADLINE);
+    add(&counts->exhausted, frame->status == MAAS_E_EXHAUSTED);
+    if (frame->batch == 0)
+        return; /* it was not computed */
+    add(&counts->merged, members > 1);
+    add(&counts->rows, frame->rows);
+    add(&counts->call_parts, CALL_PARTS / members);
+}
+
 static void lane_answer(struct lane *lane, const struct complete_frame *frame,
                         const uint8_t *payload)
 {
     uint32_t i = (uint32_t)frame->job;
     struct job *job = lane->slots.all[i].job;
     slots_give(&lane->slots, i);
+    count_answer(&lane->port->counts, frame);
     if (job)
-        job_end(job, JOB_ANSWERED, frame, payload);
+        job_end(lane->port, job, JOB_ANSWERED, frame, payload);
 }
 
 /* The worker breaks the rules: its bytes are not looked at any more. */
@@ -171,6 +193,7 @@ static void on_deadline(struct timer *timer)
 {
     struct job *job = (struct job *)(void *)((char *)timer - offsetof(struct job, deadline));
     struct lane *lane = job->lane;
+    struct fleet_port *port = lane ? lane->port : job->route->port;
     if (!lane) {
         waiting_remove(job->route, job);
     } else {
@@ -185,7 +208,7 @@ static void on_deadline(struct timer *timer)
         if (!lane->hang.due_ns)
             hang_watch(lane);
     }
-    job->done(job, job->abandoned ? JOB_ABANDONED : JOB_DEADLINE, NULL, NULL);
+    job_end(port, job, job->abandoned ? JOB_ABANDONED : JOB_DEADLINE, NULL, NULL);
 }
 
 /* The watched request's grace is over. Others may have become overdue meanwhile; and a loop that
@@ -298,17 +321,17 @@ static struct lane *lane_of_link(struct fleet_port *port, const struct link *lin
  * in front of those that came after it. */
 static void job_orphaned(struct lane *lane, struct job *job, bool started)
 {
-    if (started) {
-        job_end(job, JOB_CRASHED, NULL, NULL);
-        return;
-    }
-    if (job->abandoned) {
-        job_end(job, JOB_ABANDONED, NULL, NULL);
+    struct fleet_port *port = lane->port;
+    if (started && !job->abandoned)
+        suspects_note(fleet_suspects(port->fleet), job, &lane->route->id.version,
+                      loop_now_ns(port->loop));
+    if (started || job->abandoned) {
+        job_end(port, job, started ? JOB_CRASHED : JOB_ABANDONED, NULL, NULL);
         return;
     }
     struct fleet_route *front = route_front_or_ask(lane->port, &lane->route->id.deployment);
     if (front->state == ROUTE_REFUSES)
-        job_end(job, JOB_NO_WORKER, NULL, NULL);
+        job_end(port, job, JOB_NO_WORKER, NULL, NULL);
     else
         waiting_insert(front, job);
 }
@@ -355,13 +378,33 @@ void lane_close(struct fleet_port *port, struct link *link)
 
 /* ---- public */
 
+bool fleet_condemns(struct fleet_port *port, const struct fleet_route *route, struct job *job)
+{
+    enum suspicion known = suspects_look(fleet_suspects(port->fleet), job, &route->id.version,
+                                         loop_now_ns(port->loop));
+    if (known == SUSPECT_ONCE)
+        job->frame.flags |= SUBMIT_ALONE;
+    add(&port->counts.condemned, known == SUSPECT_TWICE);
+    return known == SUSPECT_TWICE;
+}
+
+static bool is_elsewhere(const struct fleet_route *route, const struct job *job)
+{
+    return job->pinned && route->id.number && job->pinned != route->id.number;
+}
+
 bool fleet_send(struct fleet_port *port, struct fleet_route *route, struct job *job)
 {
     uint64_t now = loop_now_ns(port->loop);
     job->lane = NULL;
     job->abandoned = false;
-    if (route->state == ROUTE_REFUSES || route->waiting >= port->queue_max)
+    if (route->state == ROUTE_REFUSES || is_elsewhere(route, job))
         return false;
+    job->crowd = crowd_join(port->crowds, &job->frame.tenant, &route->id.deployment);
+    if (!job->crowd) {
+        add(&port->counts.crowded, 1);
+        return false;
+    }
     job->arrival = ++port->arrivals;
     job->route = route;
     if (route->waiting || !route_submit(route, job))
@@ -381,5 +424,5 @@ void fleet_abandon(struct fleet_port *port, struct job *job)
         return;
     }
     waiting_remove(job->route, job);
-    job_end(job, JOB_ABANDONED, NULL, NULL);
+    job_end(port, job, JOB_ABANDONED, NULL, NULL);
 }

@@ -59,7 +59,10 @@ void fleet_poke(struct fleet *fleet);
 /* [any] A deployment without a route is wanted: answered by ROUTE_SWITCH or ROUTE_REFUSE. */
 void fleet_ask(struct fleet *fleet, const struct uuid *deployment);
 void fleet_count_hostile(struct fleet *fleet);
+struct suspects;
+struct suspects *fleet_suspects(const struct fleet *fleet);
 uint32_t fleet_queue_max(const struct fleet *fleet);
+uint32_t fleet_tenant_queue_max(const struct fleet *fleet);
 uint32_t fleet_hang_grace_ms(const struct fleet *fleet);
 void fleet_register_port(struct fleet *fleet, uint32_t index, struct fleet_port *port,
                          struct loop *loop);

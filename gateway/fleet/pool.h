@@ -108,6 +108,7 @@ struct ask { /* of a loop or of an operator */
 struct fleet {
     struct fleet_config config;
     int wake_fd;
+    struct suspects *suspects;
     _Atomic bool stopping, ready;
     struct sql *sql;
     struct snapshot *allowed; /* the newest wish: which plugins may run, in any pool */

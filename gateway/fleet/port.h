@@ -15,6 +15,7 @@
 
 #include "fleet/link.h"
 #include "fleet/slots.h"
+#include "fleet/suspects.h"
 
 #define LANES_MAX 16   /* workers of one pool */
 #define FRONTS    1024 /* buckets of the table by deployment, a power of two */
@@ -53,7 +54,13 @@ struct fleet_port {
     struct lane *lanes;
     uint64_t arrivals; /* numbers requests */
     uint32_t queue_max;
+    struct crowds *crowds;
+    struct port_counts {
+        _Atomic uint64_t answers, merged, rows, call_parts, late, exhausted, crowded, condemned;
+    } counts;
 };
+#define CALL_PARTS                                                                                 \
+    UINT64_C(720720) /* of one call: its members' shares of it are whole numbers, or nearly */
 
 /* ---- route.c */
 void waiting_insert(struct fleet_route *route, struct job *job); /* where its arrival belongs */
@@ -65,8 +72,8 @@ void route_lane_opened(struct fleet_route *route, struct lane *lane);
 void route_drop_lane(struct lane *lane);
 
 /* ---- lane.c */
-void job_end(struct job *job, enum job_end end, const struct complete_frame *frame,
-             const uint8_t *payload);
+void job_end(struct fleet_port *port, struct job *job, enum job_end end,
+             const struct complete_frame *frame, const uint8_t *payload);
 /* Into the ring of the least loaded lane; false: none has room. */
 bool route_submit(struct fleet_route *route, struct job *job);
 void lane_open(struct fleet_route *route, struct link *link); /* takes the reference */

@@ -13,6 +13,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "fleet/crowd.h"
 #include "fleet/port.h"
 
 /* ---- requests that wait for room or for a worker */
@@ -44,7 +45,19 @@ static void waiting_refuse_all(struct fleet_route *route)
     while (route->waiting_head) {
         struct job *job = route->waiting_head;
         waiting_remove(route, job);
-        job_end(job, JOB_NO_WORKER, NULL, NULL);
+        job_end(route->port, job, JOB_NO_WORKER, NULL, NULL);
+    }
+}
+
+/* Those that want another version than this pool's only. */
+static void waiting_refuse_pinned(struct fleet_route *route)
+{
+    for (struct job *job = route->waiting_head, *next; job; job = next) {
+        next = job->next;
+        if (!job->pinned || job->pinned == route->id.number)
+            continue;
+        waiting_remove(route, job);
+        job_end(route->port, job, JOB_NO_WORKER, NULL, NULL);
     }
 }
 
@@ -71,9 +84,10 @@ static struct fleet_route **front_bucket(struct fleet_port *port, const struct u
     return &port->fronts[hash_bytes(deployment, sizeof(*deployment)) & (FRONTS - 1)];
 }
 
-static struct fleet_route *front_of(struct fleet_port *port, const struct uuid *deployment)
+static struct fleet_route *front_of(const struct fleet_port *port, const struct uuid *deployment)
 {
-    struct fleet_route *route = *front_bucket(port, deployment);
+    size_t at = hash_bytes(deployment, sizeof(*deployment)) & (FRONTS - 1);
+    struct fleet_route *route = port->fronts[at];
     while (route && !uuid_eq(&route->id.deployment, deployment))
         route = route->next_front;
     return route;
@@ -194,6 +208,7 @@ static void route_switch(struct fleet_port *port, const struct pool_id *pool)
     if (old && old->state == ROUTE_ASKED)
         route_free(old);
     route_move(route, ROUTE_SERVES);
+    waiting_refuse_pinned(route);
     route_flush(route);
 }
 
@@ -270,6 +285,12 @@ struct fleet_route *fleet_route(struct fleet_port *port, const struct uuid *depl
     return route_front_or_ask(port, deployment);
 }
 
+uint32_t fleet_serving(const struct fleet_port *port, const struct uuid *deployment)
+{
+    const struct fleet_route *route = front_of(port, deployment);
+    return route && route->state == ROUTE_SERVES ? route->id.number : 0;
+}
+
 bool fleet_route_serves(const struct fleet_route *route)
 {
     return route->state == ROUTE_SERVES;
@@ -284,6 +305,11 @@ maas_status fleet_port_new(struct fleet *fleet, struct loop *loop, struct fleet_
     port->fleet = fleet;
     port->loop = loop;
     port->queue_max = fleet_queue_max(fleet);
+    port->crowds = crowds_new(fleet_tenant_queue_max(fleet));
+    if (!port->crowds) {
+        free(port);
+        return fail(error, MAAS_E_EXHAUSTED, "no memory for a fleet port");
+    }
     port_add_turns(port);
     fleet_register_port(fleet, loop_index(loop), port, loop);
     *out = port;
@@ -301,5 +327,6 @@ void fleet_port_free(struct fleet_port *port)
         port->routes = route->next;
         free(route);
     }
+    crowds_free(port->crowds);
     free(port);
 }

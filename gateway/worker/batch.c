@@ -31,7 +31,7 @@
     64u /* requests that run alone after a call that failed for no member's sake                   \
          */
 #define PAUSE_MOST  65536u
-#define LIKE_NOBODY 1u /* a likeness: the request asks for an explanation, so it runs alone */
+#define LIKE_NOBODY 1u /* a likeness: it runs alone */
 
 struct member {
     struct job *job;
@@ -145,12 +145,18 @@ static bool has_time(const struct batch *b, const struct job *job, uint32_t rows
     return deadline_ns > now_ns && b->row_ns <= (deadline_ns - now_ns) / ((uint64_t)b->rows + rows);
 }
 
+/* What asks for an explanation, and what may have ended a worker. */
+static bool runs_alone(const struct member *m)
+{
+    return m->context.explain || m->job->frame.flags & SUBMIT_ALONE;
+}
+
 static bool fits(const struct batch *b, const struct engine_checked *checked, const struct job *job,
                  uint64_t now_ns)
 {
     uint32_t rows = checked->request.rows;
     return b->count == 0 ||
-           (!b->members[b->count].context.explain && rows <= b->rows_max - b->rows &&
+           (!runs_alone(&b->members[b->count]) && rows <= b->rows_max - b->rows &&
             has_time(b, job, rows, now_ns) && engine_alike(&b->checked[0], checked));
 }
 
@@ -184,7 +190,7 @@ static enum admission admit(struct runner *r, struct job *job)
         return refuse(r, m, &o);
     job->rows = checked->request.rows;
     if (!fits(b, checked, job, r->now_ns)) {
-        job->likeness = m->context.explain ? LIKE_NOBODY : engine_likeness(checked);
+        job->likeness = runs_alone(m) ? LIKE_NOBODY : engine_likeness(checked);
         return not_now(r, job);
     }
     join(b, job);
@@ -381,7 +387,7 @@ static void run(struct runner *r)
 }
 
 /* The way of a single request, from its bytes: what explains it comes after the answer. */
-static void run_explained(struct runner *r)
+static void run_leader_alone(struct runner *r)
 {
     struct member *m = &r->batch->members[0];
     uint64_t cost_ns;
@@ -399,8 +405,8 @@ void batch_run(struct runner *r, struct job *leader)
     engine_job_reset(r->job);
     if (admit(r, leader) != JOINED)
         return;
-    if (b->members[0].context.explain) {
-        run_explained(r);
+    if (runs_alone(&b->members[0])) {
+        run_leader_alone(r);
         return;
     }
     if (b->rows < b->rows_max)

@@ -29,10 +29,12 @@ class Client:
         self.site = site
         self.connection = http.client.HTTPSConnection("localhost", site.place.port, context=site.tls, timeout=30)
 
-    def ask(self, model, row, version=None, parameters=None):
+    def ask(self, model, row, version=None, parameters=None, id=None):
         body = {"inputs": [{"name": "features", "datatype": "FP64", "shape": [1, len(row)], "data": row}]}
         if parameters:
             body["parameters"] = parameters
+        if id:
+            body["id"] = id
         path = f"/v2/models/{model}" + (f"/versions/{version}" if version else "") + "/infer"
         self.connection.request("POST", path, json.dumps(body), {"Authorization": f"Bearer {self.site.key}"})
         answer = self.connection.getresponse()

@@ -196,10 +196,25 @@ def test_a_model_that_dies_three_times_in_a_minute_is_refused_for_a_second(site)
     model = "faulty-often"
     site.deploy(model)
     with untouched(site):
-        for _ in range(3):
+        for delay in range(3):  # requests that differ: the same one would be refused the third time
             assert site.client.ask(model, [0.5]).status == 200
-            last = site.client.ask(model, [FAULTS["abort"].deed])
+            last = site.client.ask(model, [FAULTS["abort"].deed], delay_ms=delay)
             assert last.status == 502
         assert site.client.ask(model, [0.5]).status == 503
         site.place.until(lambda: site.client.ask(model, [0.5]).status == 200, 10)
         assert time.monotonic() - last.sent > 1
+
+
+def test_a_request_that_ends_its_model_twice_is_refused(site):
+    model = "faulty-again"
+    site.deploy(model)
+    before = site.place.metric("maas_requests_condemned_total")
+    with untouched(site):
+        for _ in range(2):
+            assert site.client.ask(model, [FAULTS["abort"].deed]).status == 502
+            site.place.until(lambda: site.client.ask(model, [0.5]).status == 200, 20)
+        again = site.client.ask(model, [FAULTS["abort"].deed])
+        assert again.status == 422 and "ended the model's process twice" in str(again.body), again
+        assert site.client.ask(model, [0.5]).status == 200  # others are not
+    assert site.worker(model)[1] == 2
+    assert site.place.metric("maas_requests_condemned_total") == before + 1

@@ -13,11 +13,13 @@ MEMORY = 8 * MIB
 PLACES = 12
 MODELS = 20
 SECONDS = 4
+QUEUE = 16
 
 
 @pytest.fixture(scope="module")
 def site(release_dir, installations):
-    settings = {"MAAS_WORKERS_RESIDENT_MEMORY_MAX": str(MEMORY), "MAAS_WORKERS_RESIDENT_MAX": str(PLACES)}
+    settings = {"MAAS_WORKERS_RESIDENT_MEMORY_MAX": str(MEMORY), "MAAS_WORKERS_RESIDENT_MAX": str(PLACES), "MAAS_WORKERS_TENANT_QUEUE_MAX": str(QUEUE),
+                "MAAS_LOOPS": "1"}
     with installations(release_dir, settings) as place:
         place.allow_plugin(f"{release_dir}/plugins/maas.faulty.so")
         here = Site(place)
@@ -70,6 +72,29 @@ def test_a_plan_of_thrice_the_weight_gets_thrice_the_time(site):
         pass
     assert not light.errors and not heavy.errors, (light.errors, heavy.errors)
     assert light.served > 50 and 2.4 < heavy.served / light.served < 3.6, (light.served, heavy.served)
+
+
+def test_a_crowd_of_one_tenant_is_refused_and_another_is_not(site):
+    crowd, other = Tenant(site, "crowd", 1), Tenant(site, "calm", 1)
+    statuses, until = [], time.monotonic() + 3
+
+    def flood():
+        client = Client(crowd)
+        while time.monotonic() < until:
+            statuses.append(crowd.ask(client)[0])
+
+    before = site.place.metric("maas_requests_crowded_total")
+    threads = [threading.Thread(target=flood) for _ in range(QUEUE * 3)]
+    for thread in threads:
+        thread.start()
+    time.sleep(0.5)  # the crowd is there
+    with other.asking(until, clients=3):
+        pass
+    for thread in threads:
+        thread.join()
+    assert not other.errors and other.served > 20, (other.errors, other.served)
+    assert set(statuses) == {200, 503} and statuses.count(200) > 20, {s: statuses.count(s) for s in set(statuses)}
+    assert site.place.metric("maas_requests_crowded_total") - before == statuses.count(503)
 
 
 def held(site):

@@ -6,6 +6,7 @@ import os
 import pathlib
 import shutil
 import subprocess
+import threading
 import time
 
 import pytest
@@ -89,6 +90,31 @@ def test_a_pinned_request_gets_its_version(site, two_versions):
     status, body = Client(site).ask("twice", ROW, version=1)
     assert status == 200 and body["model_version"] == "1" and output(body, "prediction") == two_versions[1]
     assert Client(site).ask("twice", ROW, version=2)[0] == 404
+
+
+def test_a_version_in_the_path_is_never_answered_by_another_during_swaps(site, two_versions):
+    wrong, seen, over = [], {}, threading.Event()
+
+    def ask(version):
+        client = Client(site)
+        while not over.is_set():
+            status, body = client.ask("twice", ROW, version=version)
+            seen[version, status] = seen.get((version, status), 0) + 1
+            right = status in (404, 503) or (body.get("model_version") == str(version) and output(body, "prediction") == two_versions[version])
+            if not right:
+                wrong.append((version, status, body))
+
+    threads = [threading.Thread(target=ask, args=(version,)) for version in (1, 1, 2, 2)]
+    for thread in threads:
+        thread.start()
+    for turn in range(20):
+        site.deploy("twice", 2 - turn % 2)
+        site.until_served("twice", 2 - turn % 2)
+    over.set()
+    for thread in threads:
+        thread.join()
+    assert not wrong, wrong[:3]
+    assert seen[1, 200] > 10 and seen[2, 200] > 10, seen
 
 
 def judge_build(body):

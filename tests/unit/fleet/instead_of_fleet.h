@@ -7,13 +7,14 @@
 #define MAAS_TESTS_INSTEAD_OF_FLEET_H
 
 #include "fleet/link.h"
+#include "fleet/suspects.h"
 
 #include <stdlib.h>
 
 struct fleet { /* whom lane.c asks for the end of a worker */
     struct loop *loop;
-    uint32_t queue_max, grace_ms;
-    uint32_t hostile; /* the test's count */
+    uint32_t queue_max, tenant_queue_max, grace_ms; /* tenant_queue_max 0: any */
+    uint32_t hostile;                               /* the test's count */
 };
 
 void fleet_poke(struct fleet *of)
@@ -24,6 +25,22 @@ void fleet_poke(struct fleet *of)
 uint32_t fleet_queue_max(const struct fleet *of)
 {
     return of->queue_max;
+}
+
+uint32_t fleet_tenant_queue_max(const struct fleet *of)
+{
+    return of->tenant_queue_max ? of->tenant_queue_max : UINT32_MAX;
+}
+
+/* One for the program: reachable to its end. */
+struct suspects *fleet_suspects(const struct fleet *of)
+{
+    static struct suspects *all;
+    (void)of;
+    if (!all)
+        all = suspects_new();
+    CHECK(all);
+    return all;
 }
 
 uint32_t fleet_hang_grace_ms(const struct fleet *of)

@@ -29,10 +29,10 @@ struct worker {
     struct channel *end; /* the worker's */
 };
 
-static struct fleet fleet = { .queue_max = 8, .grace_ms = GRACE_MS };
+static struct fleet fleet = { .queue_max = 8, .tenant_queue_max = 20, .grace_ms = GRACE_MS };
 static struct fleet_port *port;
 static struct worker worker; /* the one that serves now */
-static struct pool_id pool = { .deployment = { { 1 } }, .version = { { 2 } }, .text = "1" };
+static struct pool_id pool;
 static uint32_t asks; /* for a deployment that is not loaded */
 
 /* ---- instead of fleet.c */
@@ -184,7 +184,9 @@ static int start(void **state)
     if (loop_new(0, &fleet.loop, NULL) || fleet_port_new(&fleet, fleet.loop, &port, NULL))
         return -1;
     asks = 0;
-    pool.generation = 1;
+    pool = (struct pool_id){
+        .deployment = { { 1 } }, .version = { { 2 } }, .text = "1", .generation = 1
+    };
     worker_starts();
     tell(ROUTE_SWITCH, NULL);
     return 0;
@@ -299,6 +301,135 @@ static void of_a_dead_workers_requests_the_begun_fail_and_the_others_are_sent_ag
     run_until_over(&unread);
     assert_true(queued.end == JOB_ANSWERED && unread.end == JOB_ANSWERED);
 }
+
+/* ---- whose requests */
+
+/* As the gateway would: asked whether it is condemned, then sent. */
+static enum suspicion send_as(struct asked *asked, uint8_t tenant, const char *body)
+{
+    asked->job.frame = (struct submit_frame){ .kind = SUBMIT_INFER,
+                                              .tenant = { { tenant } },
+                                              .body_len = (uint32_t)strlen(body),
+                                              .deadline_ns = loop_now_ns(fleet.loop) +
+                                                             LONG_MS * UINT64_C(1000000) };
+    asked->job.parts[4] = (struct channel_part){ body, strlen(body) };
+    asked->job.done = on_done;
+    struct fleet_route *route = fleet_route(port, &pool.deployment);
+    if (fleet_condemns(port, route, &asked->job))
+        return SUSPECT_TWICE;
+    assert_true(fleet_send(port, route, &asked->job));
+    return asked->job.frame.flags & SUBMIT_ALONE ? SUSPECT_ONCE : SUSPECT_NONE;
+}
+
+static void worker_dies_at_it(void)
+{
+    run_for(1);
+    assert_int_not_equal(worker_begins(), 0);
+    worker_dies();
+    worker_starts();
+}
+
+static void what_crashed_alone_after_it_crashed_is_refused(void **state)
+{
+    (void)state;
+    struct asked a = { 0 }, again = { 0 }, third = { 0 }, other = { 0 }, elsewhere = { 0 };
+    assert_int_equal(send_as(&a, 1, "bad"), SUSPECT_NONE);
+    worker_dies_at_it();
+    assert_int_equal(a.end, JOB_CRASHED);
+    assert_int_equal(send_as(&again, 1, "bad"), SUSPECT_ONCE);
+    worker_dies_at_it();
+    assert_int_equal(again.end, JOB_CRASHED);
+    assert_int_equal(send_as(&third, 1, "bad"), SUSPECT_TWICE);
+    assert_int_equal(send_as(&other, 1, "good"), SUSPECT_NONE);
+    assert_int_equal(send_as(&elsewhere, 2, "bad"), SUSPECT_NONE); /* another tenant's */
+    run_for(1);
+    worker_answers(worker_begins());
+    worker_answers(worker_begins());
+    run_until_over(&elsewhere);
+}
+
+static void what_had_not_begun_is_not_suspected(void **state)
+{
+    (void)state;
+    struct asked begun = { 0 }, queued = { 0 }, again = { 0 };
+    (void)send_as(&begun, 3, "begun");
+    (void)send_as(&queued, 3, "queued");
+    worker_dies_at_it();
+    assert_int_equal(begun.end, JOB_CRASHED);
+    run_for(1);
+    worker_answers(worker_begins());
+    run_until_over(&queued);
+    assert_int_equal(queued.end, JOB_ANSWERED);
+    assert_int_equal(send_as(&again, 3, "queued"), SUSPECT_NONE);
+    run_for(1);
+    worker_answers(worker_begins());
+    run_until_over(&again);
+}
+
+static void a_crowd_of_one_tenant_shuts_nobody_else_out(void **state)
+{
+    (void)state;
+    struct asked crowd[20] = { 0 }, more = { 0 }, other = { 0 }, last = { 0 };
+    for (size_t i = 0; i < COUNT_OF(crowd); i++) /* more than there are slots: some wait */
+        (void)send_as(&crowd[i], 4, "x");
+    more.job.frame.tenant = crowd[0].job.frame.tenant;
+    more.job.done = on_done;
+    assert_false(fleet_send(port, fleet_route(port, &pool.deployment), &more.job));
+    (void)send_as(&other, 5, "x");
+    for (size_t i = 0; i < COUNT_OF(crowd) + 1; i++) {
+        run_for(1);
+        worker_answers(worker_begins());
+    }
+    run_until_over(&other);
+    assert_int_equal(other.end, JOB_ANSWERED);
+    (void)send_as(&last, 4, "x"); /* there is room again */
+    run_for(1);
+    worker_answers(worker_begins());
+    run_until_over(&last);
+}
+
+static void a_pinned_request_is_answered_by_its_version_or_not_at_all(void **state)
+{
+    (void)state;
+    struct asked one = { .job.pinned = 1 }, two = { .job.pinned = 2 }, waits = { .job.pinned = 1 };
+    pool.number = 1;
+    pool.generation++;
+    struct worker first = worker;
+    worker_starts();
+    tell(ROUTE_SWITCH, NULL);
+    assert_int_equal(fleet_serving(port, &pool.deployment), 1);
+    ask(&one, LONG_MS);
+    run_for(1);
+    worker_answers(worker_begins());
+    run_until_over(&one);
+    assert_int_equal(one.end, JOB_ANSWERED);
+    two.job.done = on_done;
+    assert_false(fleet_send(port, fleet_route(port, &pool.deployment), &two.job));
+    tell(LANE_LOST, worker.link); /* it waits for a worker of its version */
+    ask(&waits, LONG_MS);
+    struct worker second = worker;
+    struct pool_id old = pool;
+    pool.number = 2;
+    pool.generation++;
+    worker_starts();
+    tell(ROUTE_SWITCH, NULL);
+    assert_true(waits.over && waits.end == JOB_NO_WORKER);
+    struct pool_id now = pool;
+    pool = old;
+    tell(ROUTE_GONE, NULL);
+    pool = (struct pool_id){
+        .deployment = now.deployment, .version = now.version, .generation = 1, .text = "1"
+    };
+    tell(LANE_LOST, first.link);
+    tell(ROUTE_GONE, NULL);
+    pool = now;
+    channel_free(first.end);
+    link_unref(first.link);
+    channel_free(second.end);
+    link_unref(second.link);
+}
+
+/* ---- waiting */
 
 static void a_request_may_miss_its_deadline_while_it_waits_for_a_worker(void **state)
 {
@@ -519,6 +650,10 @@ int main(void)
 {
 #define CASE(f) cmocka_unit_test_setup_teardown(f, start, stop)
     const struct CMUnitTest tests[] = {
+        CASE(what_crashed_alone_after_it_crashed_is_refused),
+        CASE(what_had_not_begun_is_not_suspected),
+        CASE(a_crowd_of_one_tenant_shuts_nobody_else_out),
+        CASE(a_pinned_request_is_answered_by_its_version_or_not_at_all),
         CASE(a_request_that_holds_its_worker_a_grace_past_its_deadline_ends_it),
         CASE(an_answer_within_the_grace_spares_the_worker),
         CASE(a_hang_that_began_while_another_was_watched_ends_the_worker_too),
