@@ -107,7 +107,8 @@ maas_status codec_decode(struct codec *codec, struct codec_context *context, str
         return fail(error, MAAS_E_UNIMPLEMENTED, "surface %u has no codec", context->surface);
     maas_status status = json_part(context, &text, error);
     if (status == MAAS_OK)
-        status = json_parse(codec->reader, text, codec->body_max, &root, error);
+        status = json_parse(codec->reader, text, context->octets.len + context->behind,
+                            codec->body_max, &root, error);
     if (status != MAAS_OK)
         return status;
     if (json_type(root) != JSON_OBJECT)

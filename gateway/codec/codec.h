@@ -18,6 +18,7 @@ struct codec_context { /* the checked facts of the route, for both directions; f
     uint16_t surface;
     struct str model, version, request_id; /* as the answer names them */
     struct str body;
+    size_t behind; /* bytes that may be read behind the body (JSON_PADDING of json.h) */
     uint32_t json_len, max_rows; /* max_rows 0: no bound */
     const maas_signature *signature;
     const maas_signature *explains;     /* engine_explain_signature; NULL: the model does not */

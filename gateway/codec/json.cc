@@ -154,15 +154,17 @@ void json_reader_free(json_reader *reader)
     delete reader;
 }
 
-maas_status json_parse(json_reader *reader, str text, size_t bytes_max, json_value *out_root,
-                       maas_error *error)
+static_assert(JSON_PADDING >= simdjson::SIMDJSON_PADDING, "what the parser may read behind a text");
+
+maas_status json_parse(json_reader *reader, str text, size_t behind, size_t bytes_max,
+                       json_value *out_root, maas_error *error)
 {
     if (text.len > bytes_max)
         return fail(error, MAAS_E_INVALID, "the body has more than %zu bytes", bytes_max);
     element root;
     simdjson::error_code code = simdjson::EMPTY;
     if (text.len)
-        code = reader->parser.parse(text.data, text.len, true).get(root);
+        code = reader->parser.parse(text.data, text.len, behind < JSON_PADDING).get(root);
     if (code == simdjson::MEMALLOC)
         return fail(error, MAAS_E_EXHAUSTED, "no memory to parse %zu bytes", text.len);
     if (code == simdjson::DEPTH_ERROR)

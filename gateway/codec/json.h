@@ -32,8 +32,10 @@ enum json_type {
 
 struct json_reader *json_reader_new(void); /* NULL: no memory */
 void json_reader_free(struct json_reader *reader);
-/* The text is copied; it needs no padding. MAAS_E_INVALID says what is wrong with it. */
-maas_status json_parse(struct json_reader *reader, struct str text, size_t bytes_max,
+/* behind: bytes that may be read behind the text, whatever they hold; with JSON_PADDING of them the
+ * text is read where it is, with fewer it is copied first. MAAS_E_INVALID says what is wrong. */
+#define JSON_PADDING 64
+maas_status json_parse(struct json_reader *reader, struct str text, size_t behind, size_t bytes_max,
                        struct json_value *out_root, maas_error *error) MUST_USE;
 
 enum json_type json_type(struct json_value value);

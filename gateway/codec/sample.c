@@ -53,7 +53,7 @@ maas_status samples_new(struct str manifest, struct samples **out, maas_error *e
         return fail(error, MAAS_E_EXHAUSTED, "no memory for the samples");
     }
     s->manifest_len = manifest.len;
-    maas_status status = json_parse(s->reader, manifest, MANIFEST_MAX, &root, error);
+    maas_status status = json_parse(s->reader, manifest, 0, MANIFEST_MAX, &root, error);
     if (status == MAAS_OK)
         status = collect(s, root, error);
     if (status != MAAS_OK) {

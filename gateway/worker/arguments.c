@@ -95,7 +95,7 @@ static bool take_object(struct serve_arguments *a, struct json_reader *reader, c
 {
     struct json_value root, value;
     struct str key;
-    if (json_parse(reader, str_of(text), 1 << 20, &root, NULL) != MAAS_OK ||
+    if (json_parse(reader, str_of(text), 0, 1 << 20, &root, NULL) != MAAS_OK ||
         json_type(root) != JSON_OBJECT)
         return false;
     struct json_iter iter = json_children(root);

@@ -130,7 +130,7 @@ static void job_fill(struct job *job, uint32_t loop, const void *behind, size_t 
 static bool take(struct queue *q, uint32_t loop, const struct submit_frame *frame,
                  const void *behind, size_t len, uint64_t now_ns)
 {
-    struct job *job = job_take(q, len);
+    struct job *job = job_take(q, len + QUEUE_BEHIND);
     CHECK(job != NULL); /* the plugin has eaten all memory: a new worker serves better */
     job->item = (struct fair_item){ .bytes = job->size, .deadline_ns = frame->deadline_ns };
     job->frame = *frame;

@@ -8,6 +8,8 @@
 #include "channel/channel.h"
 #include "worker/fair.h"
 
+#define QUEUE_BEHIND 64u /* bytes behind a job's body that may be read */
+
 struct job {               /* one request; lives until queue_end */
     struct fair_item item; /* first */
     struct submit_frame frame;

@@ -93,6 +93,7 @@ struct codec_context run_context(const struct runner *r, const struct job *job)
                                    .version = job->version,
                                    .request_id = job->request_id,
                                    .body = job->body,
+                                   .behind = QUEUE_BEHIND,
                                    .json_len = job->frame.json_len,
                                    .max_rows = job->frame.max_rows,
                                    .signature = engine_signature(r->model),

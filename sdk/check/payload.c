@@ -16,7 +16,7 @@ static bool is_v2(struct str body)
     struct str key;
     bool found = false;
     struct json_reader *reader = json_reader_new();
-    if (reader && json_parse(reader, body, BODY_MAX, &root, NULL) == MAAS_OK) {
+    if (reader && json_parse(reader, body, 0, BODY_MAX, &root, NULL) == MAAS_OK) {
         struct json_iter iter = json_children(root);
         while (!found && json_next(&iter, &key, &value))
             found = str_eq(key, STR("inputs"));

@@ -101,9 +101,11 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
                                      .signature = &signature };
     struct engine_request request = { 0 };
     struct str param;
-    char *body = malloc(size);
+    context.behind = data[0] & 0x20 ? 64 : 0;
+    char *body = malloc(size + context.behind);
     CHECK(body != NULL);
     memcpy(body, data + 1, size - 1);
+    memset(body + size - 1, '"', context.behind);
     context.body = (struct str){ body, size - 1 };
     engine_job_reset(job);
     if (codec_decode(codec, &context, job, &request, &param, &error) == MAAS_OK) {

@@ -9,7 +9,7 @@ static struct json_value parsed(const char *text)
 {
     struct json_value root;
     maas_error error = MAAS_ERROR_INIT;
-    if (json_parse(reader, str_of(text), 1 << 20, &root, &error) != MAAS_OK)
+    if (json_parse(reader, str_of(text), 0, 1 << 20, &root, &error) != MAAS_OK)
         fail_msg("%s: %s", text, error.text);
     return root;
 }
@@ -18,7 +18,7 @@ static void not_parsed(const char *text, const char *words)
 {
     struct json_value root;
     maas_error error = MAAS_ERROR_INIT;
-    assert_int_equal(json_parse(reader, str_of(text), 1 << 20, &root, &error), MAAS_E_INVALID);
+    assert_int_equal(json_parse(reader, str_of(text), 0, 1 << 20, &root, &error), MAAS_E_INVALID);
     if (!strstr(error.text, words))
         fail_msg("%s: '%s'", text, error.text);
 }
@@ -52,7 +52,7 @@ static void a_body_over_the_limit_is_refused_unread(void **state)
     (void)state;
     struct json_value root;
     maas_error error = MAAS_ERROR_INIT;
-    assert_int_equal(json_parse(reader, STR("[1,2,3]"), 6, &root, &error), MAAS_E_INVALID);
+    assert_int_equal(json_parse(reader, STR("[1,2,3]"), 0, 6, &root, &error), MAAS_E_INVALID);
     assert_non_null(strstr(error.text, "more than 6 bytes"));
 }
 
@@ -179,9 +179,35 @@ static int tear_down(void **state)
     return 0;
 }
 
+/* In a block of exactly that size, so that a byte too far is seen. */
+static void what_stands_behind_a_text_is_not_part_of_it(void **state)
+{
+    (void)state;
+    static const char *const texts[] = { "[1,2]", "{\"a\":\"b\"}", "12", "\"", "[1", "tru", "[1]" };
+    static const char *const behind[] = { "3]", "\"", "}", "\\\"", "5" };
+    for (size_t t = 0; t < COUNT_OF(texts); t++)
+        for (size_t b = 0; b < COUNT_OF(behind); b++) {
+            size_t len = strlen(texts[t]);
+            struct json_value root;
+            maas_error error = MAAS_ERROR_INIT;
+            char *block = malloc(len + JSON_PADDING);
+            assert_non_null(block);
+            memset(block, ' ', len + JSON_PADDING);
+            memcpy(block, texts[t], len);
+            memcpy(block + len, behind[b], strlen(behind[b]));
+            maas_status alone =
+                json_parse(reader, (struct str){ block, len }, 0, 1 << 20, &root, &error);
+            maas_status there = json_parse(reader, (struct str){ block, len }, JSON_PADDING,
+                                           1 << 20, &root, &error);
+            assert_int_equal(alone, there);
+            free(block);
+        }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(what_stands_behind_a_text_is_not_part_of_it),
         cmocka_unit_test(what_is_not_json_is_refused),
         cmocka_unit_test(depth_is_capped),
         cmocka_unit_test(a_body_over_the_limit_is_refused_unread),
