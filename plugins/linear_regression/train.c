@@ -8,6 +8,9 @@
 #include <stdlib.h>
 #include <unistd.h>
 
+#include "dataset/random.h"
+#include "evaluation/evaluation.h"
+
 #define OPTION(n, k, f, c, h)                                                                      \
     &(const maas_option_decl)                                                                      \
     {                                                                                              \
@@ -108,26 +111,6 @@ static void split_release(struct split *s)
     free(s->y);
 }
 
-/* splitmix64: small, and the same everywhere. Source: Steele, Lea, Flood, Fast splittable
- * pseudorandom number generators. */
-static uint64_t next_random(uint64_t *state)
-{
-    uint64_t z = *state += 0x9e3779b97f4a7c15u;
-    z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9u;
-    z = (z ^ (z >> 27)) * 0x94d049bb133111ebu;
-    return z ^ (z >> 31);
-}
-
-static void shuffle(uint32_t *order, uint64_t rows, uint64_t seed)
-{
-    for (uint64_t i = rows; i > 1; i--) {
-        uint64_t j = next_random(&seed) % i;
-        uint32_t held = order[i - 1];
-        order[i - 1] = order[j];
-        order[j] = held;
-    }
-}
-
 static void split_fill(struct split *s, const struct linreg *m, const struct table *t,
                        const struct columns *c, const uint32_t *order, double *raw)
 {
@@ -154,8 +137,9 @@ static maas_status split_make(struct split *s, const struct linreg *m, const str
     bool good = order && raw && s->x && s->y;
     for (uint64_t i = 0; good && i < t->rows; i++)
         order[i] = (uint32_t)i;
+    uint64_t random = seed ? *seed : 0;
     if (good && seed)
-        shuffle(order, t->rows, *seed);
+        random_shuffle(&random, order, t->rows);
     if (good)
         split_fill(s, m, t, c, order, raw);
     free(order);
@@ -167,27 +151,15 @@ static maas_status split_make(struct split *s, const struct linreg *m, const str
 
 /* ---- metrics */
 
-/* Mean squared error and R2 of rows [from, to), as prefix_mse and prefix_r2. */
+/* Of rows [from, to). */
 static void emit_metrics(const maas_host *host, const maas_request *job, const struct linreg *m,
-                         const struct split *s, uint64_t from, uint64_t to, const char *prefix)
+                         const struct split *s, uint64_t from, uint64_t to, const char *part)
 {
-    char name[32];
-    double mean = 0, rss = 0, tss = 0, half, n = (double)(to - from);
+    struct regression all = { 0 };
+    double half;
     for (uint64_t i = from; i < to; i++)
-        mean += s->y[i] / n;
-    for (uint64_t i = from; i < to; i++) {
-        double e = s->y[i] - linreg_predict(m, s->x + i * m->fit.p, 0, &half);
-        rss += e * e;
-        tss += (s->y[i] - mean) * (s->y[i] - mean);
-    }
-    if (from == to)
-        return;
-    snprintf(name, sizeof(name), "%s_mse", prefix);
-    maas_emit_scalar(host, job, name, rss / n);
-    snprintf(name, sizeof(name), "%s_r2", prefix);
-    maas_emit_scalar(host, job, name, tss > 0 ? 1 - rss / tss : 1);
-    snprintf(name, sizeof(name), "%s_rows", prefix);
-    maas_emit_scalar(host, job, name, n);
+        regression_add(&all, linreg_predict(m, s->x + i * m->fit.p, 0, &half), s->y[i]);
+    regression_emit(&all, host, job, part);
 }
 
 /* ---- the two jobs */

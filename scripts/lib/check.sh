@@ -11,9 +11,20 @@ check_url() { # PATH with {names} → a path that exists in the demo
         -e 's/{tenant}/demo/; s/{slug}/demo/; s/{plan}/default/; s/{[a-z_]*}/00000000-0000-4000-8000-000000000000/g' <<<"$1"
 }
 
+# The demo model that answers a task's route, when it is one of those that are up.
+check_model() { # PATH
+    local name
+    # shellcheck disable=SC2154 # up's list
+    for name in $models; do
+        model_use "$name"
+        [ "$ROUTE" != "$1" ] || return 0
+    done
+    return 1
+}
+
 check_body() { # METHOD PATH: the body that a served answer needs, empty for none
     case "$1 $2" in
-    "POST /v1/regression") model_use diabetes && echo "$REQUEST" ;;
+    "POST /v1/"*) check_model "$2" && echo "$REQUEST" || echo '{}' ;;
     "POST /v2/models/"*"/infer")
         echo '{"inputs":[{"name":"features","datatype":"FP64","shape":[1,10],"data":[59,2,32.1,101,157,93.2,38,4,4.8598,87]}]}' ;;
     POST\ * | PUT\ * | PATCH\ *) echo '{}' ;; # refused as incomplete, so that the check changes nothing
@@ -22,9 +33,8 @@ check_body() { # METHOD PATH: the body that a served answer needs, empty for non
 
 check_good() { # METHOD PATH: whether STATUS is what the route should say
     case "$1 $2" in
-    "POST /v1/text-classification" | "POST /v1/image-classification" | "POST /v1/recommendations")
-        [ "$STATUS" = 400 ] ;; # the demo has no model of these tasks: refused as incomplete
-    "POST /v1/"* | "POST /v2/"* | "GET /v1/"* | "GET /v2"* | "GET /healthz" | "GET /readyz" | "GET /metrics")
+    "POST /v1/"*) if check_model "$2"; then [ "$STATUS" = 200 ]; else [ "$STATUS" = 400 ]; fi ;; # else: incomplete
+    "POST /v2/"* | "GET /v1/"* | "GET /v2"* | "GET /healthz" | "GET /readyz" | "GET /metrics")
         [ "$STATUS" = 200 ] ;;
     GET\ *"{"*) [ "$STATUS" = 200 ] || [ "$STATUS" = 404 ] ;;
     GET\ *) [ "$STATUS" = 200 ] ;;

@@ -42,9 +42,10 @@ class Home(integration.Place):
         self.tmp.chmod(0o1777)
         self.prefix = ()
 
-    def up(self, *more, ports=True, environment=None):
+    def up(self, *more, ports=True, environment=None, models="diabetes"):
         ports = ["--port", self.port, "--admin-port", self.admin_port] if ports else []
-        return run("up", "--no-build", "--dir", self.folder, *ports, *more, prefix=self.prefix,
+        models = ["--models", models] if models else []
+        return run("up", "--no-build", "--dir", self.folder, *ports, *models, *more, prefix=self.prefix,
                    environment=dict(environment or {}, TMPDIR=str(self.tmp)))
 
     def down(self, *more):
@@ -159,6 +160,16 @@ def test_a_second_up_is_quick_and_harmless(home):
     assert done.returncode == 0, done.stdout + done.stderr
     assert (home.folder / "env").read_text() == env and f"tenant demo: {key}\n" in done.stdout
     assert servers.items() <= home.processes().items()
+
+
+def test_all_demo_models_are_trained_on_real_data_and_answer(home):
+    done = home.up(models=None)
+    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-2000:]
+    assert {m["id"] for m in home.request("GET", "/v1/models")[2]["data"]} == {"diabetes", "language"}
+    worth = {line.split()[1].rstrip(":"): float(line.rstrip(")").split()[-1]) for line in done.stdout.splitlines() if "(test_" in line}
+    assert worth["language"] > 0.98, worth
+    done = home.up("--check", models=None)
+    assert done.returncode == 0 and " 0 do not" in done.stdout, done.stdout
 
 
 def test_check_calls_every_route_and_leaves_the_demo_as_it_is(home):
