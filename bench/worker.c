@@ -66,8 +66,9 @@ void bench_worker_start(struct bench_worker *w, const char *build, const char *o
     snprintf(plugin, sizeof(plugin), "%s/plugins/maas.echo.so", build);
     struct worker_spec spec = { .binary = binary,
                                 .plugin_file = plugin,
-                                .root = build,
-                                .options_json = options,
+                                .roots = { build },
+                                .options_json = { options },
+                                .models = 1,
                                 .sha256 = sha256,
                                 .memory_max = (uint64_t)4 << 30,
                                 .loops = 1 };

@@ -115,6 +115,7 @@ static void write_planes(struct buf *b, const struct app *app)
     counter(b, "maas_deployment_swaps_total", f.swaps);
     counter(b, "maas_deployment_swap_failures_total", f.swap_failures);
     counter(b, "maas_deployment_unloads_total", f.evictions);
+    counter(b, "maas_group_splits_total", f.splits);
     counter(b, "maas_worker_answers_total", f.answers);
     counter(b, "maas_worker_merged_answers_total", f.merged);
     counter(b, "maas_worker_rows_total", f.rows);

@@ -139,6 +139,7 @@ void list_workers(struct admin_call *call)
 {
     enum { MAX = 1024 };
     struct fleet_worker *rows = calloc(MAX, sizeof(*rows));
+    struct fleet_counts counts;
     struct buf b;
     if (!rows) {
         admin_problem(call, 503, NULL, "no memory for the list");
@@ -150,16 +151,19 @@ void list_workers(struct admin_call *call)
     for (uint32_t i = 0; i < n && i < MAX; i++) {
         buf_fmt(&b,
                 "%s{\"deployment\":\"%s\",\"version\":%u,\"plugin\":\"%s\",\"state\":\"%s\","
-                "\"pid\":%d,\"restarts\":%u,\"memory_bytes\":%" PRIu64
+                "\"pid\":%d,\"restarts\":%u,\"models\":%u,\"memory_bytes\":%" PRIu64
                 ",\"sha256\":\"%s\",\"sandbox\":",
                 i ? "," : "", rows[i].deployment, rows[i].version, rows[i].plugin, rows[i].state,
-                rows[i].pid, rows[i].restarts, rows[i].memory_bytes, rows[i].sha256);
+                rows[i].pid, rows[i].restarts, rows[i].models, rows[i].memory_bytes,
+                rows[i].sha256);
         buf_json(&b, str_of(rows[i].sandbox));
         buf_str(&b, STR(",\"reason\":"));
         buf_json(&b, str_of(rows[i].reason));
         buf_str(&b, STR("}"));
     }
-    buf_str(&b, STR("]}"));
+    fleet_counts(call->app->fleet, &counts);
+    buf_fmt(&b, "],\"memory_bytes\":%" PRIu64 ",\"memory_max_bytes\":%" PRIu64 "}",
+            counts.memory_bytes, counts.memory_max);
     admin_reply(call, 200, buf_view(&b));
     buf_release(&b);
     free(rows);

@@ -87,6 +87,8 @@ static maas_status fleet_make(struct app *app, const char *worker_binary, maas_e
                                   .resident_max = (uint32_t)c->resident_max,
                                   .resident_memory_max = c->resident_memory_max,
                                   .starts_max = (uint32_t)c->starts_max,
+                                  .group_max = (uint32_t)c->group_max,
+                                  .group_artifact_max = c->group_artifact_max,
                                   .memory_max = c->worker_memory_max };
     return fleet_new(&fleet, &app->fleet, error);
 }

@@ -272,6 +272,11 @@ bool channel_broken(const struct channel *ch)
     return atomic_load_explicit(&ch->broken, memory_order_relaxed);
 }
 
+void channel_condemn(struct channel *ch)
+{
+    atomic_store_explicit(&ch->broken, true, memory_order_relaxed);
+}
+
 size_t channel_record_max(const struct channel *ch, bool submit)
 {
     return ring_record_max(submit ? &ch->loops[0].submit : &ch->loops[0].complete);
@@ -284,7 +289,7 @@ static bool write_record(struct channel *ch, struct ring *ring, const struct cha
         return false;
     enum ring_result result = ring_write(ring, parts, count);
     if (result == RING_BROKEN)
-        atomic_store_explicit(&ch->broken, true, memory_order_relaxed);
+        channel_condemn(ch);
     return result == RING_DONE;
 }
 
@@ -295,7 +300,7 @@ static const void *peek_record(struct channel *ch, struct ring *ring, size_t *ou
     const void *data = NULL;
     enum ring_result result = ring_peek(ring, &data, out_len);
     if (result == RING_BROKEN)
-        atomic_store_explicit(&ch->broken, true, memory_order_relaxed);
+        channel_condemn(ch);
     return result == RING_DONE ? data : NULL;
 }
 

@@ -37,6 +37,8 @@ maas_status MUST_USE channel_attach(int memfd, int worker_eventfd, const int *lo
 void channel_free(struct channel *ch); /* unmaps, closes its descriptors */
 uint32_t channel_loops(const struct channel *ch);
 bool channel_broken(const struct channel *ch);
+/* A record that the rings let pass makes no sense: this end takes and gives nothing any more. */
+void channel_condemn(struct channel *ch);
 size_t channel_record_max(const struct channel *ch,
                           bool submit); /* the largest record a ring takes: half its bytes */
 

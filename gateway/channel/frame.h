@@ -26,6 +26,8 @@ static inline uint64_t job_id(uint32_t slot, uint32_t generation)
     return ((uint64_t)generation << 32) | slot;
 }
 
+#define CHANNEL_MODELS_MAX 32 /* of one worker */
+
 enum submit_kind { SUBMIT_INFER = 1, SUBMIT_CANCEL = 2 };
 enum { SUBMIT_ALONE = 1 }; /* a flag: it is never merged with others */
 
@@ -34,7 +36,7 @@ enum { SUBMIT_ALONE = 1 }; /* a flag: it is never merged with others */
 struct submit_frame {
     uint16_t kind;
     uint16_t surface;
-    uint32_t model_slot; /* which of the worker's models; 0 while there is one */
+    uint32_t model_slot; /* which of the worker's models, in the order of its command line */
     uint64_t job;
     uint64_t deadline_ns; /* CLOCK_MONOTONIC; 0: none */
     struct uuid tenant;

@@ -214,7 +214,8 @@ maas_status fleet_new(const struct fleet_config *config, struct fleet **out, maa
     struct fleet *fleet = calloc(1, sizeof(*fleet));
     if (!fleet)
         return fail(error, MAAS_E_EXHAUSTED, "no memory for the fleet");
-    CHECK(config->loops <= CHANNEL_LOOPS_MAX && config->workers_per_model <= WORKERS_MAX);
+    CHECK(config->loops <= CHANNEL_LOOPS_MAX && config->workers_per_model <= WORKERS_MAX &&
+          config->group_max <= CHANNEL_MODELS_MAX);
     fleet->config = *config;
     if (!fleet->config.resident_memory_max)
         fleet->config.resident_memory_max = memory_of_machine() / 2;
@@ -312,6 +313,7 @@ void fleet_counts(const struct fleet *fleet, struct fleet_counts *out)
                                   .swaps = atomic_load(&fleet->swaps),
                                   .swap_failures = atomic_load(&fleet->swap_failures),
                                   .evictions = atomic_load(&fleet->evictions),
+                                  .splits = atomic_load(&fleet->splits),
                                   .resident = atomic_load(&fleet->resident),
                                   .memory_bytes = atomic_load(&fleet->memory),
                                   .memory_max = fleet->config.resident_memory_max,

@@ -32,6 +32,8 @@ struct fleet_config {
     uint32_t starts_max;          /* pools that start at a time */
     uint64_t resident_memory_max; /* bytes of all workers; 0: half of the machine's */
     uint64_t memory_max;
+    uint32_t group_max;          /* deployments of one tenant in a worker; 1: each has its own */
+    uint64_t group_artifact_max; /* bytes of an artifact that may share a worker */
 };
 
 maas_status MUST_USE fleet_new(const struct fleet_config *config, struct fleet **out,
@@ -106,7 +108,7 @@ void fleet_abandon(struct fleet_port *port, struct job *job);
 
 struct fleet_counts { /* [any] */
     uint64_t starts, exits, crashes, kills, load_failures, hostile_frames, swaps, swap_failures,
-        evictions;
+        evictions, splits;
     uint64_t plugins_refused; /* starts that were not made: the file's digest is not allowed */
     uint64_t plugins_revoked; /* workers that were ended because theirs is no longer allowed */
     uint64_t sandbox_kills;   /* workers that died of a forbidden system call (SIGSYS) */
@@ -119,13 +121,15 @@ struct fleet_counts { /* [any] */
 };
 void fleet_counts(const struct fleet *fleet, struct fleet_counts *out);
 
-/* One row a worker, for the admin API; fills at most `max`, says how many there are. [any] */
+/* One row a worker and deployment, for the admin API; fills at most `max`, says how many there are.
+ * [any] */
 struct fleet_worker {
     char deployment[64], plugin[64], state[16], sandbox[96];
     char sha256[65];  /* of the plugin's file that it runs; empty: no process */
     char reason[192]; /* why the last start failed; empty: it did not */
     uint32_t version, restarts;
-    uint64_t memory_bytes; /* as it was measured last; 0: no process */
+    uint32_t models;       /* that share the process, this one included: each has a row */
+    uint64_t memory_bytes; /* of the process, as it was measured last; 0: none */
     int pid;
 };
 uint32_t fleet_workers(struct fleet *fleet, struct fleet_worker *out, uint32_t max);

@@ -1,6 +1,6 @@
 /*
  * lane.c: one worker as a loop sees it: a pair of rings, a table of slots for the requests in
- * flight, and one watched eventfd.
+ * flight, and one watched eventfd. The routes of a group's deployments lead to the same lane.
  *
  * A request takes a slot (its number and generation make the job id), is written into the
  * submission ring, and waits. Once a turn the completion rings are drained, then waiting requests
@@ -59,11 +59,12 @@ static void lane_note_use(struct lane *lane)
     atomic_store_explicit(&lane->link->used_ns, now, memory_order_relaxed);
 }
 
-static bool lane_submit(struct lane *lane, struct job *job)
+static bool lane_submit(struct lane *lane, const struct fleet_route *route, struct job *job)
 {
-    const struct pool_id *pool = &lane->route->id;
+    const struct pool_id *pool = &route->id;
     uint32_t slot = slots_take(&lane->slots, job);
     job->frame.job = slots_id(&lane->slots, slot);
+    job->frame.model_slot = pool->slot;
     job->parts[1] = (struct channel_part){ pool->text, strlen(pool->text) };
     job->frame.version_len = (uint16_t)job->parts[1].len;
     struct channel_part parts[6] = { { &job->frame, sizeof(job->frame) } };
@@ -84,7 +85,7 @@ static bool lane_submit(struct lane *lane, struct job *job)
 bool route_submit(struct fleet_route *route, struct job *job)
 {
     struct lane *lane = lane_least_loaded(route);
-    return lane && lane_submit(lane, job);
+    return lane && lane_submit(lane, route, job);
 }
 
 /* Watches the request that is overdue the longest: it has a grace from its deadline on. */
@@ -286,15 +287,21 @@ void port_add_turns(struct fleet_port *port)
 
 /* ---- what the control thread tells */
 
-void lane_open(struct fleet_route *route, struct link *link)
+static struct lane *lane_of_link(struct fleet_port *port, const struct link *link)
+{
+    struct lane *lane = port->lanes;
+    while (lane && lane->link != link)
+        lane = lane->next;
+    return lane;
+}
+
+static struct lane *lane_new(struct fleet_port *port, struct link *link)
 {
     static const struct watch_ops ops = { .on_readable = on_event };
-    struct fleet_port *port = route->port;
     struct lane *lane = calloc(1, sizeof(*lane));
     maas_error error = MAAS_ERROR_INIT;
     CHECK(lane && slots_init(&lane->slots, port->queue_max));
     lane->port = port;
-    lane->route = route;
     lane->link = link;
     lane->hang.fire = on_hang;
     if (watch_new(port->loop, channel_loop_eventfd(link->channel, loop_index(port->loop)), &ops,
@@ -306,15 +313,17 @@ void lane_open(struct fleet_route *route, struct link *link)
     }
     lane->next = port->lanes;
     port->lanes = lane;
-    route_lane_opened(route, lane);
+    return lane;
 }
 
-static struct lane *lane_of_link(struct fleet_port *port, const struct link *link)
+void lane_open(struct fleet_route *route, struct link *link)
 {
-    struct lane *lane = port->lanes;
-    while (lane && lane->link != link)
-        lane = lane->next;
-    return lane;
+    struct lane *lane = lane_of_link(route->port, link);
+    if (lane)
+        link_unref(link); /* it has one reference, however many routes lead there */
+    else
+        lane = lane_new(route->port, link);
+    route_lane_opened(route, lane);
 }
 
 /* A request whose worker died: told 502 when its work had begun, else it waits for the next worker
@@ -323,13 +332,13 @@ static void job_orphaned(struct lane *lane, struct job *job, bool started)
 {
     struct fleet_port *port = lane->port;
     if (started && !job->abandoned)
-        suspects_note(fleet_suspects(port->fleet), job, &lane->route->id.version,
+        suspects_note(fleet_suspects(port->fleet), job, &job->route->id.version,
                       loop_now_ns(port->loop));
     if (started || job->abandoned) {
         job_end(port, job, started ? JOB_CRASHED : JOB_ABANDONED, NULL, NULL);
         return;
     }
-    struct fleet_route *front = route_front_or_ask(lane->port, &lane->route->id.deployment);
+    struct fleet_route *front = route_front_or_ask(port, &job->route->id.deployment);
     if (front->state == ROUTE_REFUSES)
         job_end(port, job, JOB_NO_WORKER, NULL, NULL);
     else
@@ -354,7 +363,7 @@ void lane_lost(struct fleet_port *port, struct link *link)
     struct lane *lane = lane_of_link(port, link);
     if (lane) {
         lane_drain(lane);
-        route_drop_lane(lane);
+        port_drop_lane(lane);
         for (uint32_t i = 0; i < lane->slots.count; i++)
             if (lane->slots.all[i].job)
                 job_orphaned(lane, lane->slots.all[i].job,
@@ -369,7 +378,7 @@ void lane_close(struct fleet_port *port, struct link *link)
 {
     struct lane *lane = lane_of_link(port, link);
     if (lane) {
-        route_drop_lane(lane);
+        port_drop_lane(lane);
         lane->closing = true;
         lane_drain(lane);
     }

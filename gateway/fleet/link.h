@@ -22,11 +22,12 @@ struct link {
 };
 void link_unref(struct link *link);
 
-/* The pool of one deployed version, as the loops are told of it. Copied into each route. */
+/* One deployed version in its pool, as the loops are told of it. Copied into each route. */
 struct pool_id {
     struct uuid deployment, version;
     uint32_t number;     /* of the version */
     uint32_t generation; /* no two pools of a process have the same */
+    uint32_t slot;       /* of the model in its workers */
     char text[12];       /* of the number */
 };
 

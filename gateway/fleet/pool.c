@@ -1,7 +1,7 @@
 /*
- * pool.c: the workers of one version, from its wish to its end (pool.h has the states). A candidate
- * for a deployment that is served takes over when all its workers are ready, so that no capacity is
- * lost; where nothing serves, when the first is.
+ * pool.c: the workers of one version, or of a group, from its wish to its end (pool.h has the
+ * states). A candidate for a deployment that is served takes over when all its workers are ready,
+ * so that no capacity is lost; where nothing serves, when the first is. A group has one worker.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -22,30 +22,77 @@ void pool_move(struct fleet *fleet, struct pool *pool, enum pool_state to, uint6
     pool->since_ns = now;
     fleet->changed = true;
     if (to == POOL_STARTING)
-        file_stamp(fleet, pool->spec->plugin, &pool->file);
+        file_stamp(fleet, pool->members[0].spec->plugin, &pool->file);
 }
+
+/* ---- members */
+
+static uint32_t room_of(const struct fleet *fleet)
+{
+    return fleet->config.group_max ? fleet->config.group_max : 1;
+}
+
+void pool_add(struct fleet *fleet, struct pool *pool, struct service *service)
+{
+    const struct deployment *d = service->spec;
+    uint32_t slot = pool->member_count++;
+    struct member *m = &pool->members[slot];
+    CHECK(slot < room_of(fleet) && pool->state == POOL_WAITING && !service->candidate);
+    m->id =
+        (struct pool_id){ .deployment = d->id,
+                          .version = d->version_id,
+                          .number = d->version,
+                          .generation = slot ? pool->members[0].id.generation : ++fleet->generation,
+                          .slot = slot };
+    snprintf(m->id.text, sizeof(m->id.text), "%u", d->version);
+    m->service = service;
+    m->snapshot = snapshot_ref(service->snapshot);
+    m->spec = d;
+    service->candidate = pool;
+    service->again = false;
+    service->pools++;
+    fleet->changed = true;
+}
+
+struct member *pool_member(struct pool *pool, const struct service *service)
+{
+    uint32_t i = 0;
+    while (i < pool->member_count && pool->members[i].service != service)
+        i++;
+    CHECK(i < pool->member_count);
+    return &pool->members[i];
+}
+
+uint32_t pool_serves(const struct pool *pool)
+{
+    uint32_t n = 0;
+    for (uint32_t i = 0; i < pool->member_count; i++)
+        n += pool->members[i].service->serving == pool;
+    return n;
+}
+
+void pool_tell(struct fleet *fleet, const struct pool *pool, enum lane_event event,
+               struct link *link)
+{
+    for (uint32_t i = 0; i < pool->member_count; i++)
+        fleet_tell(fleet, event, &pool->members[i].id, link);
+}
+
+/* ---- life */
 
 struct pool *pool_new(struct fleet *fleet, struct service *service, uint64_t now)
 {
     struct pool *pool = calloc(1, sizeof(*pool)), **end = &fleet->pools;
-    const struct deployment *d = service->spec;
     CHECK(pool);
-    pool->id = (struct pool_id){ .deployment = d->id,
-                                 .version = d->version_id,
-                                 .number = d->version,
-                                 .generation = ++fleet->generation };
-    snprintf(pool->id.text, sizeof(pool->id.text), "%u", d->version);
-    pool->service = service;
-    pool->snapshot = snapshot_ref(service->snapshot);
-    pool->spec = d;
+    pool->members = calloc(room_of(fleet), sizeof(*pool->members));
+    CHECK(pool->members);
     pool->since_ns = now;
     for (uint32_t i = 0; i < WORKERS_MAX; i++)
         pool->workers[i].ready_fd = -1;
     while (*end)
         end = &(*end)->next;
     *end = pool;
-    service->pools++;
-    fleet->changed = true;
+    pool_add(fleet, pool, service);
     return pool;
 }
 
@@ -57,21 +104,35 @@ void pool_free(struct fleet *fleet, struct pool *pool)
     *at = pool->next;
     for (uint32_t i = 0; i < WORKERS_MAX; i++)
         worker_end(&pool->workers[i]);
-    pool->service->pools--;
-    snapshot_unref(pool->snapshot);
+    for (uint32_t i = 0; i < pool->member_count; i++) {
+        pool->members[i].service->pools--;
+        snapshot_unref(pool->members[i].snapshot);
+    }
+    free(pool->members);
     free(pool);
+}
+
+static void member_close(struct fleet *fleet, const struct pool *pool, const struct member *m)
+{
+    if (m->service->serving == pool) {
+        m->service->serving = NULL;
+        fleet_tell(fleet, ROUTE_AWAY, &m->id, NULL);
+    }
+    if (m->service->candidate == pool)
+        m->service->candidate = NULL;
 }
 
 void pool_close(struct fleet *fleet, struct pool *pool, uint64_t now)
 {
-    struct service *service = pool->service;
-    if (service->serving == pool) {
-        service->serving = NULL;
-        fleet_tell(fleet, ROUTE_AWAY, &pool->id, NULL);
-    }
-    if (service->candidate == pool)
-        service->candidate = NULL;
+    for (uint32_t i = 0; i < pool->member_count; i++)
+        member_close(fleet, pool, &pool->members[i]);
     pool_move(fleet, pool, POOL_CLOSING, now);
+}
+
+void pool_leave(struct fleet *fleet, struct pool *pool, uint64_t now)
+{
+    if (pool->state == POOL_SERVING && !pool_serves(pool))
+        pool_close(fleet, pool, now);
 }
 
 void pool_try_again(struct pool *pool)
@@ -104,8 +165,12 @@ static bool all_ready(const struct fleet *fleet, const struct pool *pool)
 
 void pool_on_ready(struct fleet *fleet, struct pool *pool, uint64_t now)
 {
-    if (pool->state == POOL_STARTING && (!pool->service->serving || all_ready(fleet, pool)))
-        service_switch(fleet, pool->service, now);
+    if (pool->state != POOL_STARTING ||
+        (pool->members[0].service->serving && !all_ready(fleet, pool)))
+        return;
+    pool_move(fleet, pool, POOL_SERVING, now);
+    for (uint32_t i = 0; i < pool->member_count; i++)
+        service_switch(fleet, pool, &pool->members[i], now);
 }
 
 /* True when it is over. */
@@ -129,7 +194,7 @@ void pools_step(struct fleet *fleet, uint64_t now)
         next = pool->next;
         if (!pool_step(fleet, pool, now))
             continue;
-        fleet_tell(fleet, ROUTE_GONE, &pool->id, NULL);
+        pool_tell(fleet, pool, ROUTE_GONE, NULL);
         pool_free(fleet, pool);
         fleet->changed = true;
     }

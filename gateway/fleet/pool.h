@@ -1,10 +1,12 @@
 /*
  * pool.h: what the control thread knows: deployments (service.c), their pools (pool.c), the worker
- * processes of a pool (worker.c), who may be loaded when (resident.c) and what is shown of it all
- * (rows.c). Private to fleet/. [control] where nothing else is said.
+ * processes of a pool (worker.c), who may be loaded when (resident.c), who shares a worker
+ * (group.c) and what is shown of it all (rows.c). Private to fleet/. [control] where nothing else
+ * is said.
  *
  * A service is a deployment as the fleet serves it. It has at most one pool that serves it and one
- * candidate, which takes its place when it is ready:
+ * candidate, which takes its place when it is ready. A pool serves one deployment, or the several
+ * of a group from one worker:
  *
  *     WAITING ──▶ STARTING ──▶ SERVING ──▶ CLOSING ──▶ freed
  *        └───────────┴─────────────────────▶┘
@@ -27,6 +29,8 @@
 #define SERVICES_MAX   65536
 #define BUCKETS        4096 /* of the table of services, a power of two */
 #define REASON_MAX     200
+#define WORD_MAX       1024 /* what may come of a worker's words before a line ends */
+#define NOBODY         UINT32_MAX
 
 enum worker_state {
     WORKER_NONE,     /* no process: to be started at restart_ns */
@@ -40,6 +44,9 @@ struct worker {
     enum worker_state state;
     struct link *link; /* NULL in WORKER_NONE only */
     int ready_fd;
+    char *word; /* what came on it so far: WORD_MAX while there is a ready_fd, else NULL */
+    size_t word_len;
+    uint32_t at; /* the member whose load or self-test it told of last; NOBODY: of none */
     uint64_t since_ns, restart_ns; /* when the state began; not to be started before */
     uint32_t restarts, backoff_ms;
     uint64_t memory; /* bytes, as measured last; 0: not yet */
@@ -62,31 +69,45 @@ struct file_stamp {
     uint64_t device, inode, size, changed_ns;
 };
 
-struct pool {
+struct member { /* a deployment in a pool */
     struct pool_id id;
-    enum pool_state state;
     struct service *service;
     struct snapshot *snapshot; /* keeps `spec` */
     const struct deployment *spec;
+};
+
+struct pool {
+    enum pool_state state;
+    /* In the order of their worker's models. One that the pool serves no more stays until its end.
+     */
+    struct member *members; /* room for group_max */
+    uint32_t member_count;
     uint64_t since_ns;
     struct file_stamp file; /* as it was when the first worker was started */
     struct worker workers[WORKERS_MAX];
     struct pool *next;
 };
 
+enum apart {
+    APART_NO,   /* it may share a worker */
+    APART_ROOM, /* not until it is unloaded: its group found no room */
+    APART_FAULT /* not with this version: its group failed with it, or died again and again */
+};
+
 struct service {
     struct uuid id;
     struct snapshot *snapshot; /* keeps `spec` */
     const struct deployment *spec;
-    bool wanted;                      /* in the newest wish */
-    bool asked;                       /* to be loaded: at the start, or by a request */
-    bool eager;                       /* asked by nobody yet: it makes no room for itself */
-    bool again;                       /* an operator asks for new workers */
+    bool wanted; /* in the newest wish */
+    bool asked;  /* to be loaded: at the start, or by a request */
+    bool eager;  /* asked by nobody yet: it makes no room for itself */
+    bool again;  /* new workers are asked for */
+    enum apart apart;
     struct pool *serving, *candidate; /* NULL: none */
     uint32_t pools;                   /* of it, also those that close */
     struct {
         struct uuid version;
-        uint64_t bytes; /* of one worker, as measured last */
+        uint64_t bytes; /* of one worker of its own, as measured last, or reckoned in a group */
     } seen;
     struct {
         uint32_t attempts; /* in a row, since the last success or another wish; 0: no failure */
@@ -132,7 +153,7 @@ struct fleet {
         struct loop *loop;
     } ports[CHANNEL_LOOPS_MAX];
     _Atomic uint64_t starts, exits, crashes, kills, load_failures, hostile, swaps, swap_failures,
-        evictions, refused, revoked, sandbox_kills;
+        evictions, refused, revoked, sandbox_kills, splits;
     _Atomic uint32_t ready_workers, wanted_workers, resident;
     _Atomic uint64_t memory;
     uint64_t measured_ns;
@@ -150,7 +171,17 @@ void worker_gone(struct fleet *fleet, struct pool *pool, struct worker *w, int w
 void worker_end(struct worker *w); /* at once, and waits for it: at the fleet's own end */
 
 /* ---- pool.c */
+/* A candidate for this service. */
 struct pool *pool_new(struct fleet *fleet, struct service *service, uint64_t now);
+/* Another service's as well; it has not started. */
+void pool_add(struct fleet *fleet, struct pool *pool, struct service *service);
+struct member *pool_member(struct pool *pool, const struct service *service); /* it is one */
+uint32_t pool_serves(const struct pool *pool); /* how many members it serves */
+/* What this is of each member. */
+void pool_tell(struct fleet *fleet, const struct pool *pool, enum lane_event event,
+               struct link *link);
+/* A member went elsewhere: the end of a pool that serves nobody any more. */
+void pool_leave(struct fleet *fleet, struct pool *pool, uint64_t now);
 void pool_move(struct fleet *fleet, struct pool *pool, enum pool_state to, uint64_t now);
 /* Whatever it does: its end begins. A pool that serves is told away, unless a successor was
  * switched to before. */
@@ -167,11 +198,18 @@ void services_adopt(struct fleet *fleet, struct snapshot *wish);         /* take
 void services_heed(struct fleet *fleet, struct ask *asks, uint64_t now); /* frees them */
 void services_step(struct fleet *fleet, uint64_t now);
 void services_free(struct fleet *fleet);
-/* The candidate is ready: it serves from now on, and the pool that did is closed. */
-void service_switch(struct fleet *fleet, struct service *service, uint64_t now);
-/* The candidate failed: it is closed; what serves goes on. */
-void service_fail(struct fleet *fleet, struct service *service, bool passing, const char *reason,
-                  uint64_t now);
+/* The candidate is ready: it serves from now on, and the pool that did is left. */
+void service_switch(struct fleet *fleet, struct pool *candidate, struct member *member,
+                    uint64_t now);
+/* The candidate failed: it is closed; what serves goes on. `blamed`: the member whose fault it is,
+ * NOBODY's is everybody's; the others of a group try again without it. */
+struct failure {
+    uint32_t blamed;
+    bool passing, denied;
+    const char *reason;
+};
+void candidate_fail(struct fleet *fleet, struct pool *candidate, const struct failure *failure,
+                    uint64_t now);
 void file_stamp(const struct fleet *fleet, const char *plugin, struct file_stamp *out);
 
 /* ---- resident.c */
@@ -180,6 +218,19 @@ void file_stamp(const struct fleet *fleet, const char *plugin, struct file_stamp
 void resident_step(struct fleet *fleet, uint64_t now);
 /* How many more deployments may be loaded without unloading another. */
 uint32_t resident_room(const struct fleet *fleet);
+/* Deployments that a pool keeps loaded; for one that starts, those that nothing serves yet. */
+uint32_t resident_count(const struct pool *pool);
+/* Would the two bounds let a pool with one more member, or with those of another, be loaded? */
+bool resident_fits(const struct fleet *fleet, const struct pool *pool, const struct pool *other,
+                   const struct service *one);
+
+/* ---- group.c */
+/* A new candidate for the service: alone or with its like. */
+struct pool *group_form(struct fleet *fleet, struct service *service, uint64_t now);
+/* Its worker dies again and again: each member gets workers of its own. */
+void group_split(struct fleet *fleet, struct pool *pool, uint64_t now);
+/* The candidate finds no room: who is served already stays where it is, the others go alone. */
+void group_dissolve(struct fleet *fleet, struct pool *candidate, uint64_t now);
 
 /* ---- rows.c */
 void rows_publish(struct fleet *fleet);

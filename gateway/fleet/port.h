@@ -24,7 +24,6 @@ enum route_state { ROUTE_APART, ROUTE_SERVES, ROUTE_REFUSES, ROUTE_ASKED };
 
 struct lane { /* one worker */
     struct fleet_port *port;
-    struct fleet_route *route;
     struct link *link;
     struct watch *watch;
     struct slots slots;
@@ -69,7 +68,7 @@ void route_flush(struct fleet_route *route); /* sends what waits, as long as the
 /* The deployment's front, which is asked for when there is none. */
 struct fleet_route *route_front_or_ask(struct fleet_port *port, const struct uuid *deployment);
 void route_lane_opened(struct fleet_route *route, struct lane *lane);
-void route_drop_lane(struct lane *lane);
+void port_drop_lane(struct lane *lane); /* out of all routes */
 
 /* ---- lane.c */
 void job_end(struct fleet_port *port, struct job *job, enum job_end end,

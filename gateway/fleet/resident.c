@@ -10,6 +10,7 @@
  * FRESH. What serves and has grown is unloaded by the same rule as what must make room.
  *
  * A swap runs its two pools at a time whatever the bounds say: it must not unload another's model.
+ * A group is one thing to all this: used when one of its members is, and unloaded as a whole.
  */
 #include <inttypes.h>
 #include <stdio.h>
@@ -26,26 +27,41 @@ struct census {
     uint64_t bytes, leaving_bytes;
 };
 
+/* All that it shall serve is served already. */
 static bool is_swap(const struct pool *pool)
 {
-    return pool->service->candidate == pool && pool->service->serving;
+    for (uint32_t i = 0; i < pool->member_count; i++)
+        if (pool->members[i].service->candidate != pool || !pool->members[i].service->serving)
+            return false;
+    return true;
 }
 
 /* ---- memory */
 
+/* A member's part is told apart by nobody: what is over a process of its own is shared out. */
+static void note_seen(const struct pool *pool, uint64_t bytes)
+{
+    if (pool->member_count > 1)
+        bytes = FRESH + (bytes > FRESH ? (bytes - FRESH) / pool->member_count : 0);
+    for (uint32_t i = 0; i < pool->member_count; i++) {
+        const struct member *m = &pool->members[i];
+        if (m->service->serving != pool)
+            continue;
+        m->service->seen.version = m->id.version;
+        m->service->seen.bytes = bytes;
+    }
+}
+
 static void measure_pool(struct fleet *fleet, struct pool *pool)
 {
-    struct service *service = pool->service;
     uint64_t most = 0;
     for (uint32_t i = 0; i < fleet->config.workers_per_model; i++) {
         struct worker *w = &pool->workers[i];
         w->memory = w->link ? memory_of(w->link->pid) : 0;
         most = w->memory > most ? w->memory : most;
     }
-    if (pool->state != POOL_SERVING || most == 0)
-        return;
-    service->seen.version = pool->id.version;
-    service->seen.bytes = most;
+    if (pool->state == POOL_SERVING && most)
+        note_seen(pool, most);
 }
 
 static void measure(struct fleet *fleet, uint64_t now)
@@ -62,35 +78,95 @@ static void measure(struct fleet *fleet, uint64_t now)
     fleet->changed |= atomic_exchange(&fleet->memory, sum) != sum; /* the rows tell it */
 }
 
-/* What its workers will hold. */
-static uint64_t estimate(const struct fleet *fleet, const struct pool *pool)
+/* What one worker of its own would hold. */
+static uint64_t alone(const struct service *service, const struct uuid *version)
 {
-    const struct service *service = pool->service;
-    bool seen = service->seen.bytes && uuid_eq(&service->seen.version, &pool->id.version);
-    uint64_t one = seen ? service->seen.bytes : pool->spec->artifact_bytes + FRESH;
-    return one * fleet->config.workers_per_model;
+    bool seen = service->seen.bytes && uuid_eq(&service->seen.version, version);
+    return seen ? service->seen.bytes : service->spec->artifact_bytes + FRESH;
 }
 
+static uint64_t over_fresh(uint64_t bytes)
+{
+    return bytes > FRESH ? bytes - FRESH : 0;
+}
+
+/* What its workers will hold: of all members, or of those only that nothing serves yet, which is
+ * what it will hold more than what it replaces. */
+static uint64_t estimate(const struct fleet *fleet, const struct pool *pool, bool all)
+{
+    uint64_t sum = 0;
+    bool served = false;
+    if (pool->member_count == 1) {
+        const struct member *m = &pool->members[0];
+        bool counts = all || !m->service->serving || m->service->serving == pool;
+        return counts ? alone(m->service, &m->id.version) * fleet->config.workers_per_model : 0;
+    }
+    for (uint32_t i = 0; i < pool->member_count; i++) {
+        const struct member *m = &pool->members[i];
+        bool elsewhere = m->service->serving && m->service->serving != pool;
+        served |= elsewhere;
+        sum += elsewhere && !all ? 0 : over_fresh(alone(m->service, &m->id.version));
+    }
+    return sum + (served && !all ? 0 : FRESH);
+}
+
+bool resident_fits(const struct fleet *fleet, const struct pool *pool, const struct pool *other,
+                   const struct service *one)
+{
+    uint64_t bytes = estimate(fleet, pool, true);
+    uint32_t count = pool->member_count + (one != NULL), cap = fleet->config.resident_max;
+    if (one)
+        bytes += over_fresh(alone(one, &one->spec->version_id));
+    for (uint32_t i = 0; other && i < other->member_count; i++) {
+        const struct member *m = &other->members[i];
+        if (m->service->serving != other || m->service->candidate == pool)
+            continue;
+        bytes += over_fresh(alone(m->service, &m->service->spec->version_id));
+        count++;
+    }
+    return bytes <= fleet->config.resident_memory_max && (!cap || count <= cap);
+}
+
+/* A candidate counts as what comes on top of what it replaces: a swap is above the bound. */
 static uint64_t held(const struct fleet *fleet, const struct pool *pool)
 {
-    uint64_t sum = 0, expected = pool->state == POOL_STARTING ? estimate(fleet, pool) : 0;
+    uint64_t sum = 0, expected = estimate(fleet, pool, false);
     for (uint32_t i = 0; i < fleet->config.workers_per_model; i++)
         sum += pool->workers[i].memory;
-    return sum > expected ? sum : expected;
+    if (pool->state != POOL_STARTING)
+        return sum;
+    bool replaces = expected < estimate(fleet, pool, true);
+    return sum > expected && !replaces ? sum : expected;
 }
 
 /* ---- who is there */
+
+uint32_t resident_count(const struct pool *pool)
+{
+    uint32_t n = 0;
+    if (pool->state == POOL_SERVING)
+        return pool_serves(pool);
+    if (pool->state == POOL_CLOSING)
+        return pool->member_count;
+    for (uint32_t i = 0; i < pool->member_count; i++)
+        n += !pool->members[i].service->serving;
+    return n;
+}
 
 static struct census census(const struct fleet *fleet)
 {
     struct census c = { 0 };
     for (const struct pool *pool = fleet->pools; pool; pool = pool->next) {
-        uint64_t bytes = pool->state == POOL_WAITING ? 0 : held(fleet, pool);
+        if (pool->state == POOL_WAITING)
+            continue;
+        uint64_t bytes = held(fleet, pool);
+        uint32_t count = resident_count(pool);
+        bool leaves = pool->state == POOL_CLOSING;
         c.starting += pool->state == POOL_STARTING;
-        c.leaving += pool->state == POOL_CLOSING;
-        c.resident += pool->state != POOL_WAITING && !is_swap(pool);
+        c.resident += count;
         c.bytes += bytes;
-        c.leaving_bytes += pool->state == POOL_CLOSING ? bytes : 0;
+        c.leaving += leaves ? count : 0;
+        c.leaving_bytes += leaves ? bytes : 0;
     }
     return c;
 }
@@ -114,23 +190,46 @@ static uint64_t used_ns(const struct pool *pool)
     return used;
 }
 
+/* Nobody of it is pinned or about to be replaced. */
+static bool may_leave(const struct pool *pool)
+{
+    for (uint32_t i = 0; i < pool->member_count; i++) {
+        const struct service *service = pool->members[i].service;
+        if (service->serving == pool && (service->candidate || service->spec->pinned))
+            return false;
+    }
+    return pool->state == POOL_SERVING;
+}
+
+static void unload(struct fleet *fleet, struct pool *pool, uint64_t bytes, uint64_t now)
+{
+    for (uint32_t i = 0; i < pool->member_count; i++) {
+        const struct member *m = &pool->members[i];
+        if (m->service->serving != pool)
+            continue;
+        LOG(LOG_INFO, "deployment.unloaded", F_STR("model", m->spec->name),
+            F_UINT("idle_ms", (now - used_ns(pool)) / 1000000), F_UINT("bytes", bytes));
+        atomic_fetch_add(&fleet->evictions, 1);
+        m->service->asked = false;
+        if (m->service->apart == APART_ROOM)
+            m->service->apart = APART_NO;
+    }
+    pool_close(fleet, pool, now);
+}
+
 /* False: all that serve are pinned or are being replaced. */
 static bool unload_one(struct fleet *fleet, struct census *c, uint64_t now)
 {
     struct pool *victim = NULL;
     for (struct pool *pool = fleet->pools; pool; pool = pool->next)
-        if (pool->state == POOL_SERVING && !pool->service->candidate &&
-            !pool->service->spec->pinned && (!victim || used_ns(pool) < used_ns(victim)))
+        if (may_leave(pool) && (!victim || used_ns(pool) < used_ns(victim)))
             victim = pool;
     if (!victim)
         return false;
     uint64_t bytes = held(fleet, victim);
-    LOG(LOG_INFO, "deployment.unloaded", F_STR("model", victim->spec->name),
-        F_UINT("idle_ms", (now - used_ns(victim)) / 1000000), F_UINT("bytes", bytes));
-    atomic_fetch_add(&fleet->evictions, 1);
-    victim->service->asked = false;
-    pool_close(fleet, victim, now);
-    c->leaving++;
+    uint32_t served = pool_serves(victim);
+    unload(fleet, victim, bytes, now);
+    c->leaving += served;
     c->leaving_bytes += bytes;
     return true;
 }
@@ -144,42 +243,70 @@ static void refuse_large(struct fleet *fleet, struct pool *pool, uint64_t bytes,
              "it needs %" PRIu64 " bytes, and all workers together may hold %" PRIu64
              " (workers.resident_memory_max)",
              bytes, fleet->config.resident_memory_max);
-    service_fail(fleet, pool->service, false, reason, now);
+    candidate_fail(fleet, pool, &(struct failure){ .blamed = NOBODY, .reason = reason }, now);
 }
 
-/* Nobody has asked for it: it is loaded by its first request, as others are. */
+/* Nobody has asked for what it would load. */
+static bool is_eager(const struct pool *pool)
+{
+    for (uint32_t i = 0; i < pool->member_count; i++)
+        if (!pool->members[i].service->serving && !pool->members[i].service->eager)
+            return false;
+    return true;
+}
+
+/* They are loaded by their first request, as others are. */
 static void give_up(struct fleet *fleet, struct pool *pool, uint64_t now)
 {
-    pool->service->asked = pool->service->eager = false;
+    for (uint32_t i = 0; i < pool->member_count; i++)
+        if (!pool->members[i].service->serving)
+            pool->members[i].service->asked = pool->members[i].service->eager = false;
     pool_close(fleet, pool, now);
 }
 
+/* It does not fit, whoever leaves: there is no room beside what is pinned, or for it alone. */
+static void no_room(struct fleet *fleet, struct pool *pool, bool large, uint64_t now)
+{
+    if (pool->member_count > 1)
+        group_dissolve(fleet, pool, now);
+    else if (large)
+        refuse_large(fleet, pool, estimate(fleet, pool, true), now);
+    else
+        candidate_fail(fleet, pool,
+                       &(struct failure){ .blamed = NOBODY,
+                                          .passing = true,
+                                          .reason = "what is loaded is pinned, and there is no "
+                                                    "more room" },
+                       now);
+}
+
+/* How many places are missing for `count` more. */
+static uint32_t missing(const struct fleet *fleet, const struct census *c, uint32_t count)
+{
+    uint32_t cap = fleet->config.resident_max, all = c->resident + count;
+    return !cap || all <= cap ? 0 : all - cap < count ? all - cap : count;
+}
+
 /* Whether it may start now; if not, somebody leaves for it, or it is refused. `places` counts those
- * that have found no place in this step. */
+ * that were missing in this step. */
 static bool find_room(struct fleet *fleet, struct pool *pool, struct census *c, uint32_t *places,
                       uint64_t now)
 {
-    const uint64_t most = fleet->config.resident_memory_max, bytes = estimate(fleet, pool);
-    const uint32_t cap = fleet->config.resident_max;
-    bool moved = true, full = (cap && c->resident >= cap) || c->bytes + bytes > most;
-    if (is_swap(pool) || (!full && bytes <= most))
+    const uint64_t most = fleet->config.resident_memory_max, more = estimate(fleet, pool, false);
+    const uint32_t lacks = missing(fleet, c, resident_count(pool));
+    const bool large = estimate(fleet, pool, true) > most;
+    bool moved = true;
+    if (is_swap(pool) || (!lacks && c->bytes + more <= most && !large))
         return true;
-    if (pool->service->eager || bytes > most) {
-        if (pool->service->eager)
-            give_up(fleet, pool, now);
-        else
-            refuse_large(fleet, pool, bytes, now);
+    if (is_eager(pool)) {
+        give_up(fleet, pool, now);
         return false;
     }
-    if (cap && c->resident >= cap) {
-        if (c->leaving < ++*places)
-            moved = unload_one(fleet, c, now);
-    } else if (c->bytes - c->leaving_bytes + bytes > most) {
-        moved = unload_one(fleet, c, now);
-    }
-    if (!moved && c->leaving == 0 && c->starting == 0)
-        service_fail(fleet, pool->service, true,
-                     "what is loaded is pinned, and there is no more room", now);
+    *places += lacks;
+    if (lacks ? c->leaving < *places : c->bytes - c->leaving_bytes + more > most)
+        moved = !large && unload_one(fleet, c, now);
+    if (large || (!moved && c->leaving == 0 && c->starting == 0))
+        no_room(fleet, pool, large, now);
     return false;
 }
 
@@ -202,8 +329,8 @@ void resident_step(struct fleet *fleet, uint64_t now)
         next = pool->next;
         if (pool->state != POOL_WAITING || !find_room(fleet, pool, &c, &places, now))
             continue;
-        c.resident += !is_swap(pool);
-        c.bytes += estimate(fleet, pool);
+        c.resident += resident_count(pool);
+        c.bytes += estimate(fleet, pool, false);
         c.starting++;
         pool_move(fleet, pool, POOL_STARTING, now);
     }

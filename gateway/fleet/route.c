@@ -170,12 +170,12 @@ void route_lane_opened(struct fleet_route *route, struct lane *lane)
         route_move(route, ROUTE_SERVES);
 }
 
-void route_drop_lane(struct lane *lane)
+void port_drop_lane(struct lane *lane)
 {
-    struct fleet_route *route = lane->route;
-    for (uint32_t i = 0; i < route->lane_count; i++)
-        if (route->lanes[i] == lane)
-            route->lanes[i--] = route->lanes[--route->lane_count];
+    for (struct fleet_route *route = lane->port->routes; route; route = route->next)
+        for (uint32_t i = 0; i < route->lane_count; i++)
+            if (route->lanes[i] == lane)
+                route->lanes[i--] = route->lanes[--route->lane_count];
 }
 
 /* ---- what the control thread tells */

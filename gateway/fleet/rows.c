@@ -18,20 +18,23 @@ static void *grown(void *array, uint32_t *room, uint32_t need, size_t size)
     return array;
 }
 
-static void worker_row(struct fleet *fleet, const struct pool *pool, const struct worker *w)
+/* Each deployment that a worker serves has a row of its own. */
+static void worker_row(struct fleet *fleet, const struct pool *pool, const struct member *m,
+                       const struct worker *w)
 {
     static const char *const names[] = { "waiting", "starting", "ready", "draining", "ending" };
     fleet->rows = grown(fleet->rows, &fleet->row_room, fleet->row_count + 1, sizeof(*fleet->rows));
     struct fleet_worker *row = &fleet->rows[fleet->row_count++];
-    snprintf(row->deployment, sizeof(row->deployment), "%s", pool->spec->name);
-    snprintf(row->plugin, sizeof(row->plugin), "%s", pool->spec->plugin);
+    snprintf(row->deployment, sizeof(row->deployment), "%s", m->spec->name);
+    snprintf(row->plugin, sizeof(row->plugin), "%s", m->spec->plugin);
     snprintf(row->state, sizeof(row->state), "%s", names[w->state]);
     snprintf(row->sandbox, sizeof(row->sandbox), "%s", w->sandbox);
     snprintf(row->reason, sizeof(row->reason), "%s", w->reason);
     row->sha256[0] = '\0';
     if (w->link)
         hex_encode(w->sha256, sizeof(w->sha256), row->sha256);
-    row->version = pool->id.number;
+    row->version = m->id.number;
+    row->models = pool->member_count;
     row->restarts = w->restarts;
     row->memory_bytes = w->memory;
     row->pid = w->link ? w->link->pid : 0;
@@ -44,6 +47,7 @@ static void failed_row(struct fleet *fleet, const struct service *service)
     struct fleet_worker *row = &fleet->rows[fleet->row_count++];
     *row = (struct fleet_worker){ .version = service->spec->version,
                                   .restarts = service->failure.attempts,
+                                  .models = 1,
                                   .state = "waiting" };
     snprintf(row->deployment, sizeof(row->deployment), "%s", service->spec->name);
     snprintf(row->plugin, sizeof(row->plugin), "%s", service->spec->plugin);
@@ -67,10 +71,18 @@ static void deployment_row(struct fleet *fleet, const struct service *service)
     row->id = service->id;
     row->state = state_of(service);
     row->wanted = service->spec->version;
-    row->serving = service->serving ? service->serving->id.number : 0;
-    row->generation = service->serving ? service->serving->id.generation : 0;
+    const struct member *m = service->serving ? pool_member(service->serving, service) : NULL;
+    row->serving = m ? m->id.number : 0;
+    row->generation = m ? m->id.generation : 0;
     row->attempts = service->failure.attempts;
     snprintf(row->reason, sizeof(row->reason), "%s", service->failure.reason);
+}
+
+static void worker_rows(struct fleet *fleet, const struct pool *pool, const struct worker *w)
+{
+    for (uint32_t i = 0; i < pool->member_count; i++)
+        if (pool->state != POOL_SERVING || pool->members[i].service->serving == pool)
+            worker_row(fleet, pool, &pool->members[i], w);
 }
 
 static void publish_workers(struct fleet *fleet)
@@ -80,9 +92,9 @@ static void publish_workers(struct fleet *fleet)
     for (struct pool *pool = fleet->pools; pool; pool = pool->next) {
         if (pool->state == POOL_WAITING)
             continue;
-        resident++;
+        resident += resident_count(pool);
         for (uint32_t i = 0; i < fleet->config.workers_per_model; i++) {
-            worker_row(fleet, pool, &pool->workers[i]);
+            worker_rows(fleet, pool, &pool->workers[i]);
             ready += pool->workers[i].state == WORKER_READY;
             wanted += pool->state != POOL_CLOSING;
         }

@@ -92,48 +92,74 @@ static void refuse(struct fleet *fleet, const struct uuid *deployment)
     fleet_tell(fleet, ROUTE_REFUSE, &(struct pool_id){ .deployment = *deployment }, NULL);
 }
 
-void service_switch(struct fleet *fleet, struct service *service, uint64_t now)
+void service_switch(struct fleet *fleet, struct pool *candidate, struct member *member,
+                    uint64_t now)
 {
-    struct pool *old = service->serving, *pool = service->candidate;
-    CHECK(pool);
-    service->serving = pool;
+    struct service *service = member->service;
+    struct pool *old = service->serving;
+    CHECK(service->candidate == candidate && candidate->state == POOL_SERVING);
+    service->serving = candidate;
     service->candidate = NULL;
     failure_clear(service);
-    pool_move(fleet, pool, POOL_SERVING, now);
-    fleet_tell(fleet, ROUTE_SWITCH, &pool->id, NULL);
+    fleet_tell(fleet, ROUTE_SWITCH, &member->id, NULL);
     if (!old)
         return;
     atomic_fetch_add(&fleet->swaps, 1);
     LOG(LOG_INFO, "deployment.switched", F_STR("model", service->spec->name),
-        F_UINT("from", old->id.number), F_UINT("to", pool->id.number),
-        F_UINT("generation", pool->id.generation));
-    pool_close(fleet, old, now);
+        F_UINT("from", pool_member(old, service)->id.number), F_UINT("to", member->id.number),
+        F_UINT("generation", member->id.generation));
+    pool_leave(fleet, old, now);
 }
 
-void service_fail(struct fleet *fleet, struct service *service, bool passing, const char *reason,
-                  uint64_t now)
+static uint32_t serving_number(const struct service *service)
 {
+    return service->serving ? pool_member(service->serving, service)->id.number : 0;
+}
+
+static void note_failure(struct fleet *fleet, const struct pool *pool, const struct member *member,
+                         const struct failure *failure, uint64_t now)
+{
+    struct service *service = member->service;
     uint32_t doublings = service->failure.attempts < 5 ? service->failure.attempts : 5;
     uint64_t wait_ms = (uint64_t)1000 << doublings;
-    struct pool *pool = service->candidate;
     service->failure.attempts++;
-    service->failure.passing = passing;
-    service->failure.denied = false;
+    service->failure.passing = failure->passing;
+    service->failure.denied = failure->denied;
     service->failure.file = pool->file;
     service->failure.retry_ns =
         now + (wait_ms < BACKOFF_MAX_MS ? wait_ms : BACKOFF_MAX_MS) * 1000000;
-    snprintf(service->failure.reason, sizeof(service->failure.reason), "%s", reason);
+    snprintf(service->failure.reason, sizeof(service->failure.reason), "%s", failure->reason);
     atomic_fetch_add(&fleet->swap_failures, service->serving != NULL);
     LOG(LOG_ERROR, "deployment.failed", F_STR("model", service->spec->name),
-        F_UINT("version", pool->id.number), F_UINT("attempts", service->failure.attempts),
-        F_UINT("still_serves", service->serving ? service->serving->id.number : 0),
-        F_STR("reason", reason));
-    pool_close(fleet, pool, now);
+        F_UINT("version", member->id.number), F_UINT("attempts", service->failure.attempts),
+        F_UINT("still_serves", serving_number(service)), F_STR("reason", failure->reason));
     if (service->serving)
         return;
     if (wait_ms > BACKOFF_MAX_MS)
-        service->asked = false; /* the next request asks anew */
+        service->asked = service->spec->pinned; /* the next request asks anew */
     refuse(fleet, &service->id);
+}
+
+/* Whom the candidate was made for; who only came along from a group that serves has lost nothing.
+ */
+static bool was_for(const struct pool *candidate, uint32_t i)
+{
+    const struct member *m = &candidate->members[i];
+    struct service *service = m->service;
+    return i == 0 || !service->serving ||
+           !uuid_eq(&pool_member(service->serving, service)->id.version, &m->id.version);
+}
+
+void candidate_fail(struct fleet *fleet, struct pool *candidate, const struct failure *failure,
+                    uint64_t now)
+{
+    uint32_t blamed = failure->blamed;
+    pool_close(fleet, candidate, now);
+    for (uint32_t i = 0; i < candidate->member_count; i++)
+        if (blamed == NOBODY ? was_for(candidate, i) : blamed == i)
+            note_failure(fleet, candidate, &candidate->members[i], failure, now);
+    if (blamed != NOBODY && candidate->member_count > 1)
+        candidate->members[blamed].service->apart = APART_FAULT;
 }
 
 /* ---- what is wanted */
@@ -142,8 +168,10 @@ static void service_want(struct service *service, struct snapshot *snapshot,
                          const struct deployment *d)
 {
     struct snapshot *old = service->snapshot;
-    if (old && !uuid_eq(&service->spec->version_id, &d->version_id))
+    if (old && !uuid_eq(&service->spec->version_id, &d->version_id)) {
         failure_clear(service); /* of a version that nobody wants any more */
+        service->apart = APART_NO;
+    }
     if (service->failure.denied) {
         service->failure.passing = true;
         service->failure.retry_ns = 0;
@@ -208,6 +236,7 @@ static void service_heed(struct fleet *fleet, const struct ask *ask, uint64_t no
         bool fresh = service->candidate && service->candidate->state == POOL_WAITING;
         service->again = !fresh;
         service->asked = true;
+        service->apart = APART_NO;
         service->failure.retry_ns = now;
         return;
     }
@@ -236,7 +265,8 @@ static bool service_is_behind(const struct service *service)
     if (!service->serving)
         return service->asked;
     return service->again || service->failure.attempts ||
-           !uuid_eq(&service->serving->id.version, &service->spec->version_id);
+           !uuid_eq(&pool_member(service->serving, service)->id.version,
+                    &service->spec->version_id);
 }
 
 static bool service_may_try(const struct fleet *fleet, const struct service *service, uint64_t now)
@@ -252,24 +282,38 @@ static bool service_may_try(const struct fleet *fleet, const struct service *ser
     return memcmp(&file, &service->failure.file, sizeof(file)) != 0;
 }
 
+static bool candidate_is_wanted(const struct service *service)
+{
+    return service->wanted && uuid_eq(&pool_member(service->candidate, service)->id.version,
+                                      &service->spec->version_id);
+}
+
+/* The deployment is gone. A group goes on for its others. */
+static void service_end(struct fleet *fleet, struct service *service, uint64_t now)
+{
+    struct pool *pool = service->serving;
+    if (!pool)
+        return;
+    service->serving = NULL;
+    service->asked = false;
+    fleet_tell(fleet, ROUTE_AWAY, &pool_member(pool, service)->id, NULL);
+    pool_leave(fleet, pool, now);
+}
+
 /* True when nothing is left of it. */
 static bool service_step(struct fleet *fleet, struct service *service, uint64_t now)
 {
-    struct pool *candidate = service->candidate;
-    if (candidate &&
-        (!service->wanted || !uuid_eq(&candidate->id.version, &service->spec->version_id)))
-        pool_close(fleet, candidate, now);
+    bool had_candidate = service->candidate;
+    if (had_candidate && !candidate_is_wanted(service))
+        pool_close(fleet, service->candidate, now);
     if (!service->wanted) {
-        if (service->serving)
-            pool_close(fleet, service->serving, now);
-        if (candidate)
+        service_end(fleet, service, now);
+        if (had_candidate)
             refuse(fleet, &service->id);
         return service->pools == 0;
     }
-    if (!service->candidate && service_is_behind(service) && service_may_try(fleet, service, now)) {
-        service->again = false;
-        service->candidate = pool_new(fleet, service, now);
-    }
+    if (!service->candidate && service_is_behind(service) && service_may_try(fleet, service, now))
+        group_form(fleet, service, now);
     return false;
 }
 

@@ -19,6 +19,8 @@
 #include "fleet/pool.h"
 #include "fleet/worker_proc.h"
 
+#define ROOT_MAX 1024
+
 static void worker_move(struct fleet *fleet, struct worker *w, enum worker_state to, uint64_t now)
 {
     static const bool legal[5][5] = {
@@ -32,6 +34,17 @@ static void worker_move(struct fleet *fleet, struct worker *w, enum worker_state
     w->state = to;
     w->since_ns = now;
     fleet->changed = true;
+}
+
+/* For the log: of a group, its first one's. */
+static const char *name_of(const struct pool *pool)
+{
+    return pool->members[0].spec->name;
+}
+
+static const char *plugin_of(const struct pool *pool)
+{
+    return pool->members[0].spec->plugin;
 }
 
 /* ---- deaths */
@@ -56,9 +69,9 @@ static void worker_schedule(struct fleet *fleet, struct pool *pool, struct worke
     if (w->backoff_ms > BACKOFF_MAX_MS)
         w->backoff_ms = BACKOFF_MAX_MS;
     w->restart_ns = now + (uint64_t)w->backoff_ms * 1000000;
-    LOG(LOG_WARN, "worker.backoff", F_STR("model", pool->spec->name), F_UINT("ms", w->backoff_ms));
+    LOG(LOG_WARN, "worker.backoff", F_STR("model", name_of(pool)), F_UINT("ms", w->backoff_ms));
     if (!pool_lives(pool))
-        fleet_tell(fleet, ROUTE_DOWN, &pool->id, NULL);
+        pool_tell(fleet, pool, ROUTE_DOWN, NULL);
 }
 
 /* ---- start */
@@ -68,8 +81,12 @@ static maas_status launch_into(struct fleet *fleet, struct worker *w,
 {
     const struct fleet_config *c = &fleet->config;
     struct link *link = calloc(1, sizeof(*link));
-    if (!link)
+    char *word = malloc(WORD_MAX);
+    if (!link || !word) {
+        free(link);
+        free(word);
         return fail(error, MAAS_E_EXHAUSTED, "no memory for a worker");
+    }
     maas_status status =
         channel_create(c->loops, c->ring_bytes, c->ring_bytes, &link->channel, error);
     if (!status)
@@ -77,34 +94,53 @@ static maas_status launch_into(struct fleet *fleet, struct worker *w,
     if (status) {
         channel_free(link->channel);
         free(link);
+        free(word);
         return status;
     }
     atomic_store(&link->refs, 1);
     w->link = link;
+    w->word = word;
+    w->word_len = 0;
     return MAAS_OK;
+}
+
+/* The artifacts of all members, on disk. */
+static maas_status fetch_all(struct fleet *fleet, struct pool *pool, struct worker *w,
+                             char roots[][ROOT_MAX], struct worker_spec *spec, maas_error *error)
+{
+    maas_status status = MAAS_OK;
+    spec->models = pool->member_count;
+    for (uint32_t i = 0; i < pool->member_count && status == MAAS_OK; i++) {
+        const struct deployment *d = pool->members[i].spec;
+        w->at = i;
+        status = artifact_fetch(fleet->sql, fleet->config.cache_dir, d->artifact, roots[i],
+                                ROOT_MAX, error);
+        spec->roots[i] = roots[i];
+        spec->options_json[i] = d->options_json;
+    }
+    return status;
 }
 
 static maas_status worker_launch(struct fleet *fleet, struct pool *pool, struct worker *w,
                                  maas_error *error)
 {
     const struct fleet_config *c = &fleet->config;
-    char root[1024], plugin[1024];
-    maas_status status = plugin_file_find(c->plugins_dir, fleet->allowed, pool->spec->plugin,
-                                          plugin, sizeof(plugin), w->sha256, error);
-    w->refused = status == MAAS_E_DENIED;
-    atomic_fetch_add(&fleet->refused, w->refused);
-    if (!status)
-        status = artifact_fetch(fleet->sql, c->cache_dir, pool->spec->artifact, root, sizeof(root),
-                                error);
-    if (status)
-        return status;
+    char roots[CHANNEL_MODELS_MAX][ROOT_MAX], plugin[1024];
     struct worker_spec spec = { .binary = c->worker_binary,
                                 .plugin_file = plugin,
                                 .sha256 = w->sha256,
-                                .root = root,
-                                .options_json = pool->spec->options_json,
                                 .memory_max = c->memory_max,
                                 .loops = c->loops };
+    w->at = NOBODY;
+    maas_status status = plugin_file_find(c->plugins_dir, fleet->allowed, plugin_of(pool), plugin,
+                                          sizeof(plugin), w->sha256, error);
+    w->refused = status == MAAS_E_DENIED;
+    atomic_fetch_add(&fleet->refused, w->refused);
+    if (!status)
+        status = fetch_all(fleet, pool, w, roots, &spec, error);
+    if (status)
+        return status;
+    w->at = NOBODY;
     return launch_into(fleet, w, &spec, error);
 }
 
@@ -118,14 +154,19 @@ static bool is_passing(maas_status status)
 static void worker_not_started(struct fleet *fleet, struct pool *pool, struct worker *w,
                                bool passing, const char *reason, uint64_t now)
 {
-    LOG(LOG_ERROR, "worker.start", F_STR("model", pool->spec->name),
-        F_STR("plugin", pool->spec->plugin), F_STR("reason", reason));
+    LOG(LOG_ERROR, "worker.start", F_STR("model", name_of(pool)), F_STR("plugin", plugin_of(pool)),
+        F_STR("reason", reason));
     snprintf(w->reason, sizeof(w->reason), "%.*s", (int)sizeof(w->reason) - 1, reason);
     fleet->changed = true;
     atomic_fetch_add(&fleet->load_failures, 1);
     if (pool->state == POOL_STARTING) {
-        service_fail(fleet, pool->service, passing, reason, now);
-        pool->service->failure.denied = w->refused;
+        const struct failure failure = {
+            .blamed = passing ? NOBODY : w->at, /* a database that is away is no member's fault */
+            .passing = passing,
+            .denied = w->refused,
+            .reason = reason
+        };
+        candidate_fail(fleet, pool, &failure, now);
         return;
     }
     for (int i = 0; i < STORM_DEATHS; i++)
@@ -158,6 +199,8 @@ static void worker_close_ready(struct worker *w)
     if (w->ready_fd >= 0)
         close(w->ready_fd);
     w->ready_fd = -1;
+    free(w->word);
+    w->word = NULL;
 }
 
 /* ---- its first word */
@@ -165,14 +208,14 @@ static void worker_close_ready(struct worker *w)
 static void worker_failed(struct fleet *fleet, struct pool *pool, struct worker *w,
                           const char *reason, uint64_t now)
 {
-    LOG(LOG_ERROR, "worker.load", F_STR("model", pool->spec->name),
-        F_UINT("version", pool->id.number), F_STR("plugin", pool->spec->plugin),
+    LOG(LOG_ERROR, "worker.load", F_STR("model", name_of(pool)),
+        F_UINT("version", pool->members[0].id.number), F_STR("plugin", plugin_of(pool)),
         F_STR("reason", reason));
     atomic_fetch_add(&fleet->load_failures, 1);
     snprintf(w->reason, sizeof(w->reason), "%.*s", (int)sizeof(w->reason) - 1, reason);
     worker_kill(fleet, w, now);
     if (pool->state == POOL_STARTING)
-        service_fail(fleet, pool->service, false, reason, now);
+        candidate_fail(fleet, pool, &(struct failure){ .blamed = w->at, .reason = reason }, now);
 }
 
 static void worker_ready(struct fleet *fleet, struct pool *pool, struct worker *w, const char *word,
@@ -184,22 +227,54 @@ static void worker_ready(struct fleet *fleet, struct pool *pool, struct worker *
     worker_move(fleet, w, WORKER_READY, now);
     fleet->measured_ns = 0; /* at once */
     atomic_store(&w->link->used_ns, now);
-    LOG(LOG_INFO, "worker.ready", F_STR("model", pool->spec->name),
-        F_UINT("version", pool->id.number), F_INT("pid", w->link->pid),
+    LOG(LOG_INFO, "worker.ready", F_STR("model", name_of(pool)),
+        F_UINT("version", pool->members[0].id.number), F_INT("pid", w->link->pid),
         F_DOUBLE("ms", (double)took_ns / 1e6), F_STR("sandbox", w->sandbox));
-    fleet_tell(fleet, LANE_OPEN, &pool->id, w->link);
+    pool_tell(fleet, pool, LANE_OPEN, w->link);
     pool_on_ready(fleet, pool, now);
 }
 
-/* The word as it came; false: none yet. An empty one: it ended without a word. */
-static bool read_word(struct worker *w, char *out, size_t size)
+/* The next whole line of what came: taken out of it. */
+static bool take_line(struct worker *w, char *out, size_t size)
 {
-    ssize_t n = read(w->ready_fd, out, size - 1);
+    const char *end = memchr(w->word, '\n', w->word_len);
+    if (!end)
+        return false;
+    size_t len = (size_t)(end - w->word), kept = len < size - 1 ? len : size - 1;
+    memcpy(out, w->word, kept);
+    out[kept] = '\0';
+    w->word_len -= len + 1;
+    memmove(w->word, end + 1, w->word_len);
+    return true;
+}
+
+/* "at N": the member whose turn it is. False: another line. A number that is none blames nobody. */
+static bool take_turn(const struct pool *pool, struct worker *w, const char *line)
+{
+    if (strncmp(line, "at ", 3) != 0)
+        return false;
+    unsigned long n = strtoul(line + 3, NULL, 10);
+    w->at = n < pool->member_count ? (uint32_t)n : NOBODY;
+    return true;
+}
+
+/* The word as it came; false: none yet. An empty one: it ended without a word, or says more than
+ * there is to say. */
+static bool read_word(const struct pool *pool, struct worker *w, char *out, size_t size)
+{
+    ssize_t n = read(w->ready_fd, w->word + w->word_len, WORD_MAX - w->word_len);
     if (n < 0 && (errno == EAGAIN || errno == EINTR))
         return false;
+    w->word_len += n > 0 ? (size_t)n : 0;
+    while (take_line(w, out, size))
+        if (!take_turn(pool, w, out)) {
+            worker_close_ready(w);
+            return true;
+        }
+    if (n > 0 && w->word_len < WORD_MAX)
+        return false;
     worker_close_ready(w);
-    out[n > 0 ? n : 0] = '\0';
-    out[strcspn(out, "\n")] = '\0';
+    out[0] = '\0';
     return true;
 }
 
@@ -213,7 +288,7 @@ static const char *why_failed(const char *word)
 void worker_hear(struct fleet *fleet, struct pool *pool, struct worker *w, uint64_t now)
 {
     char word[320];
-    if (!read_word(w, word, sizeof(word)) || !word[0] || w->state != WORKER_STARTING)
+    if (!read_word(pool, w, word, sizeof(word)) || !word[0] || w->state != WORKER_STARTING)
         return;
     if (strncmp(word, "ready", 5) == 0)
         worker_ready(fleet, pool, w, word + 5, now);
@@ -242,10 +317,10 @@ static void worker_check_plugin(struct fleet *fleet, const struct pool *pool, st
                                 uint64_t now)
 {
     if (!w->link || w->state == WORKER_DYING ||
-        snapshot_allows(fleet->allowed, pool->spec->plugin, w->sha256))
+        snapshot_allows(fleet->allowed, plugin_of(pool), w->sha256))
         return;
-    LOG(LOG_WARN, "worker.revoked", F_STR("model", pool->spec->name),
-        F_STR("plugin", pool->spec->plugin), F_INT("pid", w->link->pid));
+    LOG(LOG_WARN, "worker.revoked", F_STR("model", name_of(pool)), F_STR("plugin", plugin_of(pool)),
+        F_INT("pid", w->link->pid));
     atomic_fetch_add(&fleet->revoked, 1);
     w->revoked = true;
     worker_kill(fleet, w, now);
@@ -272,7 +347,7 @@ void worker_retire(struct fleet *fleet, struct pool *pool, struct worker *w, uin
     if (w->state == WORKER_STARTING) {
         worker_kill(fleet, w, now);
     } else if (w->state == WORKER_READY) {
-        fleet_tell(fleet, LANE_CLOSE, &pool->id, w->link);
+        fleet_tell(fleet, LANE_CLOSE, &pool->members[0].id, w->link);
         worker_move(fleet, w, WORKER_CLOSING, now);
     } else if (w->state == WORKER_CLOSING &&
                atomic_load(&w->link->drained) >= fleet->config.loops) {
@@ -297,8 +372,8 @@ static void count_end(struct fleet *fleet, const struct pool *pool, const struct
     bool expected = pool->state == POOL_CLOSING || w->revoked;
     if (WIFSIGNALED(wait_status) && WTERMSIG(wait_status) == SIGSYS)
         atomic_fetch_add(&fleet->sandbox_kills, 1);
-    LOG(expected ? LOG_INFO : LOG_WARN, "worker.exit", F_STR("model", pool->spec->name),
-        F_UINT("version", pool->id.number), F_INT("pid", w->link->pid),
+    LOG(expected ? LOG_INFO : LOG_WARN, "worker.exit", F_STR("model", name_of(pool)),
+        F_UINT("version", pool->members[0].id.number), F_INT("pid", w->link->pid),
         F_INT("signal", WIFSIGNALED(wait_status) ? WTERMSIG(wait_status) : 0),
         F_INT("code", WIFEXITED(wait_status) ? WEXITSTATUS(wait_status) : -1));
     atomic_fetch_add(&fleet->exits, 1);
@@ -313,10 +388,11 @@ static void candidate_ended(struct fleet *fleet, struct pool *pool, struct worke
 {
     char word[320] = "", reason[REASON_MAX];
     describe_end(wait_status, reason, sizeof(reason));
-    bool told =
-        w->ready_fd >= 0 && read_word(w, word, sizeof(word)) && strncmp(word, "failed ", 7) == 0;
+    bool told = w->ready_fd >= 0 && read_word(pool, w, word, sizeof(word)) &&
+                strncmp(word, "failed ", 7) == 0;
     atomic_fetch_add(&fleet->load_failures, 1);
-    service_fail(fleet, pool->service, false, told ? why_failed(word) : reason, now);
+    const struct failure failure = { .blamed = w->at, .reason = told ? why_failed(word) : reason };
+    candidate_fail(fleet, pool, &failure, now);
 }
 
 void worker_gone(struct fleet *fleet, struct pool *pool, struct worker *w, int wait_status,
@@ -334,10 +410,12 @@ void worker_gone(struct fleet *fleet, struct pool *pool, struct worker *w, int w
     } else if (pool->state == POOL_SERVING) {
         worker_note_death(w, now);
         worker_schedule(fleet, pool, w, now);
+        if (w->backoff_ms && pool->member_count > 1)
+            group_split(fleet, pool, now);
     }
     worker_close_ready(w);
     if (!never_ready)
-        fleet_tell(fleet, LANE_LOST, &pool->id, link);
+        fleet_tell(fleet, LANE_LOST, &pool->members[0].id, link);
     link_unref(link);
 }
 

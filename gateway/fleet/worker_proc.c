@@ -69,6 +69,8 @@ static maas_status add_moves(posix_spawn_file_actions_t *actions, const struct c
     return status;
 }
 
+#define ARGUMENTS 20 /* before those of the models */
+
 static maas_status spawn(const struct worker_spec *spec, posix_spawn_file_actions_t *actions,
                          int *out_pid, maas_error *error)
 {
@@ -80,31 +82,23 @@ static maas_status spawn(const struct worker_spec *spec, posix_spawn_file_action
     snprintf(loops, sizeof(loops), "%u", spec->loops);
     snprintf(memory, sizeof(memory), "%" PRIu64, spec->memory_max);
     snprintf(parent, sizeof(parent), "%d", (int)getpid());
-    const char *argv[] = { spec->binary,
-                           "serve",
-                           "--memfd",
-                           "3",
-                           "--event",
-                           "4",
-                           "--ready",
-                           "5",
-                           "--loops",
-                           loops,
-                           "--loop-events",
-                           fds,
-                           "--plugin",
-                           spec->plugin_file,
-                           "--sha256",
-                           sha256,
-                           "--root",
-                           spec->root,
-                           "--options",
-                           spec->options_json,
-                           "--memory-max",
-                           memory,
-                           "--parent",
-                           parent,
-                           NULL };
+    const char *argv[ARGUMENTS + 4 * CHANNEL_MODELS_MAX + 1] = { spec->binary,    "serve",
+                                                                 "--memfd",       "3",
+                                                                 "--event",       "4",
+                                                                 "--ready",       "5",
+                                                                 "--loops",       loops,
+                                                                 "--loop-events", fds,
+                                                                 "--plugin",      spec->plugin_file,
+                                                                 "--sha256",      sha256,
+                                                                 "--memory-max",  memory,
+                                                                 "--parent",      parent };
+    for (uint32_t i = 0; i < spec->models; i++) {
+        const char **more = argv + ARGUMENTS + 4 * i;
+        more[0] = "--root";
+        more[1] = spec->roots[i];
+        more[2] = "--options";
+        more[3] = spec->options_json[i];
+    }
     union {
         const char **from;
         char *const *to;

@@ -7,7 +7,9 @@
 #include "channel/channel.h"
 
 struct worker_spec {
-    const char *binary, *plugin_file, *root, *options_json;
+    const char *binary, *plugin_file;
+    const char *roots[CHANNEL_MODELS_MAX], *options_json[CHANNEL_MODELS_MAX]; /* of each model */
+    uint32_t models;
     const uint8_t *sha256; /* of the plugin's file; the worker loads no other */
     uint64_t memory_max;
     uint32_t loops;

@@ -1,7 +1,8 @@
 /*
- * arguments.c: a table of what `serve` takes, each with the function that reads its value. Options
- * come as one JSON object (from the registry) or as name=value (from a person); both end as text,
- * which the engine checks against the plugin's declarations.
+ * arguments.c: a table of what `serve` takes, each with the function that reads its value. Each
+ * --root begins a model, and the --options behind it are that model's. Options come as one JSON
+ * object (from the registry) or as name=value (from a person); both end as text, which the engine
+ * checks against the plugin's declarations.
  */
 #include "worker/arguments.h"
 
@@ -64,9 +65,10 @@ static bool take_loops(struct serve_arguments *a, const char *text)
 
 static bool add_option(struct serve_arguments *a, struct str name, struct str value)
 {
-    if (a->option_count == OPTIONS_MAX || !name.len)
+    struct model_arguments *m = a->model_count ? &a->models[a->model_count - 1] : NULL;
+    if (!m || m->option_count == OPTIONS_MAX || !name.len)
         return false;
-    a->options[a->option_count++] = (struct engine_option){ name, value };
+    m->options[m->option_count++] = (struct engine_option){ name, value };
     return true;
 }
 
@@ -121,6 +123,14 @@ static bool take_options(struct serve_arguments *a, const char *text)
     return ok;
 }
 
+static bool take_root(struct serve_arguments *a, const char *root)
+{
+    if (a->model_count == CHANNEL_MODELS_MAX)
+        return false;
+    a->models[a->model_count++].root = root;
+    return true;
+}
+
 static bool take(struct serve_arguments *a, const char *name, const char *value)
 {
     uint64_t n = 0;
@@ -137,7 +147,7 @@ static bool take(struct serve_arguments *a, const char *name, const char *value)
     if (strcmp(name, "--plugin") == 0)
         return (a->plugin = value) != NULL;
     if (strcmp(name, "--root") == 0)
-        return (a->root = value) != NULL;
+        return take_root(a, value);
     if (strcmp(name, "--sha256") == 0)
         return a->has_sha256 = hex_decode(str_of(value), a->sha256, sizeof(a->sha256));
     if (strcmp(name, "--options") == 0)
@@ -151,7 +161,7 @@ static bool take(struct serve_arguments *a, const char *name, const char *value)
 
 maas_status arguments_parse(int argc, char **argv, struct serve_arguments *out, maas_error *error)
 {
-    *out = (struct serve_arguments){ 0 };
+    memset(out, 0, sizeof(*out));
     for (int i = 1; i < argc; i += 2) {
         if (i + 1 == argc)
             return fail(error, MAAS_E_INVALID, "'%s' lacks its value", argv[i]);
@@ -159,7 +169,7 @@ maas_status arguments_parse(int argc, char **argv, struct serve_arguments *out, 
             return fail(error, MAAS_E_INVALID, "'%s %s' is not understood", argv[i], argv[i + 1]);
     }
     if (!out->memfd || !out->event || !out->ready || !out->loop_events[0] || !out->plugin ||
-        !out->root || !out->parent || !out->has_sha256)
+        !out->model_count || !out->parent || !out->has_sha256)
         return fail(error, MAAS_E_INVALID,
                     "serve needs --memfd --event --loop-events --ready --plugin --sha256 --root "
                     "--parent");

@@ -4,9 +4,10 @@
  * batch to fill. Each is decoded and validated alone before it joins, so one that is wrong gets its
  * own refusal and never enters a call.
  *
- * Who is not like the leader (parameters, extents, rows that do not fit, another tenant where rows
- * are not independent) goes back to its place in the queue, and is remembered by a hash of what it
- * is like, so that it is decoded twice at most: once to learn that, once to run.
+ * Who is not like the leader (another model of the worker, parameters, extents, rows that do not
+ * fit, another tenant where rows are not independent) goes back to its place in the queue, and is
+ * remembered by a hash of what it is like, so that it is decoded twice at most: once to learn that,
+ * once to run.
  *
  * A call that fails is taken apart: each member goes the way of a single request, from its bytes.
  * The time of the failed call is charged to those that fail on their own as well; if none does, the
@@ -200,8 +201,9 @@ static enum admission admit(struct runner *r, struct job *job)
 /* What is known of it without decoding. */
 static bool may_join(const struct batch *b, const struct job *job, uint64_t now_ns)
 {
-    if (b->bytes > BODIES_MAX || job->body.len > BODIES_MAX - b->bytes ||
-        job->rows > b->rows_max - b->rows || !has_time(b, job, job->rows ? job->rows : 1, now_ns))
+    if (job->frame.model_slot != b->members[0].job->frame.model_slot || b->bytes > BODIES_MAX ||
+        job->body.len > BODIES_MAX - b->bytes || job->rows > b->rows_max - b->rows ||
+        !has_time(b, job, job->rows ? job->rows : 1, now_ns))
         return false;
     return !job->likeness || job->likeness == engine_likeness(&b->checked[0]);
 }

@@ -3,14 +3,15 @@
  * fork of it), with its descriptors passed by number:
  *
  *     maas-worker serve --memfd N --event N --loops N --loop-events N,N,... --ready N
- *                       --plugin FILE.so --sha256 HEX --root DIR
- *                       [--options '{"name": value}' | --options name=value ...]
- *                       --memory-max BYTES --parent PID
+ *                       --plugin FILE.so --sha256 HEX --memory-max BYTES --parent PID
+ *                       --root DIR [--options '{"name": value}' | --options name=value ...]
+ *                       [--root DIR ...]          a further model of the same plugin
  *     maas-worker train|evaluate ...      (gateway/engine/train_cli.h)
  *     maas-worker inspect --plugin FILE.so      loads it, prints its id and version
  *
- * When the model is loaded and has passed its self-test, it writes "ready sandbox=..." to the ready
- * pipe, else "failed why", one line, and closes it.
+ * When all models are loaded and have passed their self-tests, it writes "ready sandbox=..." to the
+ * ready pipe, else "failed why", one line, and closes it. With several models a line "at N" goes
+ * before: it is the N-th's turn, so that whoever reads knows which one failed, crashed or hangs.
  */
 #include <errno.h>
 #include <malloc.h>
@@ -42,11 +43,14 @@ static maas_status enter_sandbox(const struct serve_arguments *a, unsigned *out_
 {
     int keep[CHANNEL_LOOPS_MAX + 3] = { a->memfd, a->event, a->ready };
     memcpy(keep + 3, a->loop_events, a->loops * sizeof(*keep));
-    const struct sandbox_plan plan = { .parent = a->parent,
-                                       .keep = keep,
-                                       .keep_count = a->loops + 3,
-                                       .memory_max = a->memory_max,
-                                       .read = { a->plugin, a->root } };
+    struct sandbox_plan plan = { .parent = a->parent,
+                                 .keep = keep,
+                                 .keep_count = a->loops + 3,
+                                 .memory_max = a->memory_max,
+                                 .read = { a->plugin } };
+    _Static_assert(CHANNEL_MODELS_MAX + 2 <= SANDBOX_PATHS_MAX, "all roots and a NULL");
+    for (uint32_t i = 0; i < a->model_count; i++)
+        plan.read[1 + i] = a->models[i].root;
     return sandbox_enter(&plan, out_steps, error);
 }
 
@@ -68,30 +72,68 @@ static maas_status load_plugin(const char *path, const uint8_t *sha256, struct e
     return status == MAAS_OK ? engine_plugin_load_copy(fd, path, out, error) : status;
 }
 
+struct models { /* in the order of the command line */
+    struct engine_model *all[CHANNEL_MODELS_MAX];
+    struct selftest *tests[CHANNEL_MODELS_MAX];
+};
+
+/* Whose turn it is. The pipe has room for all such lines. */
+static void tell_turn(const struct serve_arguments *a, uint32_t model)
+{
+    char line[16];
+    int len = snprintf(line, sizeof(line), "at %u\n", model);
+    if (a->model_count > 1 && write(a->ready, line, (size_t)len) != len)
+        LOG(LOG_WARN, "worker.turn", F_STR("reason", strerror(errno)));
+}
+
+static maas_status load_models(const struct serve_arguments *a, struct engine_plugin *plugin,
+                               struct models *out, maas_error *error)
+{
+    maas_status status = MAAS_OK;
+    for (uint32_t i = 0; i < a->model_count && status == MAAS_OK; i++) {
+        const struct model_arguments *m = &a->models[i];
+        tell_turn(a, i);
+        status =
+            engine_model_load(plugin, m->root, m->options, m->option_count, &out->all[i], error);
+        if (status == MAAS_OK)
+            status = selftest_new(m->root, &out->tests[i], error);
+    }
+    return status;
+}
+
+static maas_status test_models(const struct serve_arguments *a, const struct models *m,
+                               maas_error *error)
+{
+    maas_status status = MAAS_OK;
+    for (uint32_t i = 0; i < a->model_count && status == MAAS_OK; i++) {
+        tell_turn(a, i);
+        status = selftest_run(m->tests[i], m->all[i], error);
+    }
+    return status;
+}
+
 /* All that may fail before the first request, in its order. */
 static maas_status prepare(const struct serve_arguments *a, unsigned *out_steps,
                            struct server **out, maas_error *error)
 {
     struct channel *channel = NULL;
     struct engine_plugin *plugin = NULL;
-    struct engine_model *model = NULL;
-    struct selftest *test = NULL;
+    struct models models = { 0 };
     maas_status status = enter_sandbox(a, out_steps, error);
     if (status == MAAS_OK)
         status = channel_attach(a->memfd, a->event, a->loop_events, a->loops, &channel, error);
     if (status == MAAS_OK)
         status = load_plugin(a->plugin, a->sha256, &plugin, error);
     if (status == MAAS_OK)
-        status = engine_model_load(plugin, a->root, a->options, a->option_count, &model, error);
+        status = load_models(a, plugin, &models, error);
     if (status == MAAS_OK)
-        status = server_new(channel, model, out, error);
-    if (status == MAAS_OK)
-        status = selftest_new(a->root, &test, error);
+        status = server_new(channel, models.all, a->model_count, out, error);
     if (status == MAAS_OK)
         status = sandbox_seal(out_steps, error);
     if (status == MAAS_OK) /* sealed, as when it serves */
-        status = selftest_run(test, model, error);
-    selftest_free(test);
+        status = test_models(a, &models, error);
+    for (uint32_t i = 0; i < a->model_count; i++)
+        selftest_free(models.tests[i]);
     return status;
 }
 
@@ -111,7 +153,7 @@ static void report(int ready, maas_status status, unsigned steps, maas_error *er
 
 static int serve_main(int argc, char **argv)
 {
-    struct serve_arguments arguments;
+    static struct serve_arguments arguments;
     maas_error error = MAAS_ERROR_INIT;
     maas_status status = arguments_parse(argc, argv, &arguments, &error);
     if (status != MAAS_OK) {

@@ -6,7 +6,12 @@
  * (whose thresholds main raises, so that they are not mapped anew each time).
  *
  * The gateway is not an enemy, but its frames are checked all the same: a wrong length must not
- * become a wrong read here. A frame that is no frame is dropped and counted in the log.
+ * become a wrong read here. A frame that is no frame is dropped and told in the log; one for a
+ * model that this worker does not have can only be a mix-up, which is the end of the channel.
+ *
+ * Each tenant and model is a flow of its own for fair.c, so a crowd at one model of a group does
+ * not keep its siblings waiting. Who shares a worker is one tenant's (docs/workers.md), so nobody
+ * gets a second share by asking two.
  */
 #include "worker/queue.h"
 
@@ -20,18 +25,21 @@
 
 struct queue {
     struct channel *channel;
+    uint32_t models;
     struct fair *fair;
     struct queue_refusal refusal;
     struct job *spare[CLASSES];
 };
 
-struct queue *queue_new(struct channel *channel, const struct fair_limits *limits,
+struct queue *queue_new(struct channel *channel, uint32_t models, const struct fair_limits *limits,
                         struct queue_refusal refusal)
 {
     struct queue *q = calloc(1, sizeof(*q));
     if (!q)
         return NULL;
-    *q = (struct queue){ .channel = channel, .fair = fair_new(limits), .refusal = refusal };
+    *q = (struct queue){
+        .channel = channel, .models = models, .fair = fair_new(limits), .refusal = refusal
+    };
     if (!q->fair) {
         free(q);
         return NULL;
@@ -126,6 +134,14 @@ static void job_fill(struct job *job, uint32_t loop, const void *behind, size_t 
     job->body = cut(&at, f->body_len);
 }
 
+/* The tenant with one model; the tenant itself where a worker has only one. */
+static struct uuid flow_of(const struct submit_frame *f)
+{
+    struct uuid flow = f->tenant;
+    flow.bytes[0] ^= (uint8_t)f->model_slot;
+    return flow;
+}
+
 /* False: there is no room, it stays in its ring. What is refused is not copied. */
 static bool take(struct queue *q, uint32_t loop, const struct submit_frame *frame,
                  const void *behind, size_t len, uint64_t now_ns)
@@ -134,7 +150,8 @@ static bool take(struct queue *q, uint32_t loop, const struct submit_frame *fram
     CHECK(job != NULL); /* the plugin has eaten all memory: a new worker serves better */
     job->item = (struct fair_item){ .bytes = job->size, .deadline_ns = frame->deadline_ns };
     job->frame = *frame;
-    enum fair_verdict verdict = fair_push(q->fair, &frame->tenant, frame->weight, &job->item);
+    struct uuid flow = flow_of(frame);
+    enum fair_verdict verdict = fair_push(q->fair, &flow, frame->weight, &job->item);
     if (verdict == FAIR_TAKEN) {
         job_fill(job, loop, behind, len, now_ns);
         return true;
@@ -159,6 +176,12 @@ static bool take_record(struct queue *q, uint32_t loop, const void *data, size_t
     if (frame.kind == SUBMIT_CANCEL) { /* the mark is what jobs look at */
         channel_mark_cancelled(q->channel, loop, frame.job);
         return true;
+    }
+    if (frame.kind == SUBMIT_INFER && frame.model_slot >= q->models) {
+        LOG(LOG_ERROR, "worker.frame", F_STR("reason", "no such model"),
+            F_UINT("slot", frame.model_slot));
+        channel_condemn(q->channel);
+        return false;
     }
     if (adds_up(&frame, len))
         return take(q, loop, &frame, (const unsigned char *)data + sizeof(frame), len, now_ns);

@@ -30,8 +30,8 @@ struct queue_refusal {
 };
 
 struct queue;
-/* NULL: no memory */
-struct queue *queue_new(struct channel *channel, const struct fair_limits *limits,
+/* For a worker of `models` models. NULL: no memory */
+struct queue *queue_new(struct channel *channel, uint32_t models, const struct fair_limits *limits,
                         struct queue_refusal refusal);
 void queue_free(struct queue *queue);
 

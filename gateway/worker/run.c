@@ -27,7 +27,7 @@ static struct queue *make_queue(struct runner *r, struct queue_refusal refusal)
                                         .frames = TENANT_FRAMES * channel_loops(r->channel),
                                         .bytes = TENANT_BYTES,
                                         .all_bytes = ALL_BYTES };
-    return queue_new(r->channel, &limits, refusal);
+    return queue_new(r->channel, r->model_count, &limits, refusal);
 }
 
 static void refuse(void *arg, uint32_t loop, uint64_t id)
@@ -40,15 +40,32 @@ static void refuse(void *arg, uint32_t loop, uint64_t id)
     r->counts.refused++;
 }
 
-maas_status runner_init(struct runner *r, struct channel *channel, struct engine_model *model,
-                        maas_error *error)
+static void select_model(struct runner *r, uint32_t slot)
 {
-    *r = (struct runner){ .channel = channel, .model = model, .now_ns = clock_mono_ns() };
+    r->model = r->models[slot].model;
+    r->batch = r->models[slot].batch;
+}
+
+static bool add_model(struct runner *r, struct engine_model *model)
+{
+    struct model_slot *slot = &r->models[r->model_count++];
+    *slot = (struct model_slot){ .model = model, .batch = batch_new(model) };
+    return slot->batch != NULL;
+}
+
+maas_status runner_init(struct runner *r, struct channel *channel,
+                        struct engine_model *const *models, uint32_t count, maas_error *error)
+{
+    bool good = true;
+    CHECK(count >= 1 && count <= CHANNEL_MODELS_MAX);
+    *r = (struct runner){ .channel = channel, .now_ns = clock_mono_ns() };
+    for (uint32_t i = 0; i < count; i++)
+        good &= add_model(r, models[i]);
+    select_model(r, 0);
     outbox_init(&r->outbox, channel);
     buf_init(&r->answer, channel_record_max(channel, false) - sizeof(struct complete_frame));
     r->queue = make_queue(r, (struct queue_refusal){ refuse, r });
-    r->batch = batch_new(model);
-    if (!r->queue || !r->batch)
+    if (!r->queue || !good)
         return fail(error, MAAS_E_EXHAUSTED, "no memory for a queue");
     maas_status status = codec_new(BODY_MAX, &r->codec, error);
     return status == MAAS_OK ? engine_job_new(ARENA_MAX, &r->job, error) : status;
@@ -59,7 +76,8 @@ void runner_release(struct runner *r)
     engine_job_free(r->job);
     engine_job_free(r->explained);
     codec_free(r->codec);
-    batch_free(r->batch);
+    for (uint32_t i = 0; i < r->model_count; i++)
+        batch_free(r->models[i].batch);
     queue_free(r->queue);
     outbox_release(&r->outbox);
     buf_release(&r->answer);
@@ -222,6 +240,7 @@ bool run_next(struct runner *r)
     struct job *job = queue_pop(r->queue);
     if (!job)
         return false;
+    select_model(r, job->frame.model_slot);
     if (batch_row_ns(r->batch) > LONG_NS)
         outbox_wake(&r->outbox);
     if (!queue_is_empty(r->queue) && batch_possible(r->batch)) {

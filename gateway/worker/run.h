@@ -31,22 +31,30 @@ struct outcome {
 
 struct batch; /* batch.c */
 
+struct model_slot {
+    struct engine_model *model; /* lent */
+    struct batch *batch;
+};
+
 struct runner {
     struct channel *channel; /* lent */
-    struct engine_model *model;
+    struct model_slot models[CHANNEL_MODELS_MAX];
+    uint32_t model_count;
+    struct engine_model *model; /* of the job that is run, and its batches */
+    struct batch *batch;
     struct codec *codec;
     struct engine_job *job;
     struct engine_job *explained; /* holds what explains the answer in `job`; NULL until asked */
     struct queue *queue;
     struct outbox outbox;
     struct buf answer;
-    struct batch *batch;
     uint64_t now_ns; /* read once a job */
     struct server_counts counts;
 };
 
 maas_status MUST_USE runner_init(struct runner *r, struct channel *channel,
-                                 struct engine_model *model, maas_error *error);
+                                 struct engine_model *const *models, uint32_t count,
+                                 maas_error *error);
 void runner_release(struct runner *r); /* of one that is all zero, too */
 
 /* Runs the next job in line, with what merges with it; false: none waits. */

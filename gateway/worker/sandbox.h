@@ -22,7 +22,7 @@ enum sandbox_step { /* bits of the report */
                     SANDBOX_SEALED = 8,
 };
 
-#define SANDBOX_PATHS_MAX 8
+#define SANDBOX_PATHS_MAX 40
 
 struct sandbox_plan {
     pid_t parent;    /* the process whose death ends this one; 0: not checked (train) */

@@ -32,14 +32,14 @@ static bool more_cores(void)
     return sched_getaffinity(0, sizeof(set), &set) == 0 && CPU_COUNT(&set) > 1;
 }
 
-maas_status server_new(struct channel *channel, struct engine_model *model, struct server **out,
-                       maas_error *error)
+maas_status server_new(struct channel *channel, struct engine_model *const *models, uint32_t count,
+                       struct server **out, maas_error *error)
 {
     struct server *s = calloc(1, sizeof(*s));
     if (!s)
         return fail(error, MAAS_E_EXHAUSTED, "no memory for a server");
     s->spins = more_cores();
-    maas_status status = runner_init(&s->runner, channel, model, error);
+    maas_status status = runner_init(&s->runner, channel, models, count, error);
     if (status != MAAS_OK) {
         server_free(s);
         return status;

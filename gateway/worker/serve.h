@@ -9,8 +9,9 @@
 #include "engine/engine.h"
 
 struct server;
-maas_status MUST_USE server_new(struct channel *channel, struct engine_model *model,
-                                struct server **out, maas_error *error);
+/* models: lent; a frame names them by their place, 1 to CHANNEL_MODELS_MAX of them. */
+maas_status MUST_USE server_new(struct channel *channel, struct engine_model *const *models,
+                                uint32_t count, struct server **out, maas_error *error);
 void server_free(struct server *server);
 /* Until the channel breaks (false); the gateway ends a healthy worker by a signal. */
 bool server_run(struct server *server);

@@ -127,19 +127,21 @@ class Site:
     def workers(self):
         return self.admin("GET", "/admin/v1/workers")["data"]
 
-    def copies_of_diabetes(self, count):
-        """Registers m1 … mN: models of their own with the artifact of diabetes, by SQL, since it takes a second and not a minute."""
+    def copies_of_diabetes(self, count, owner=None):
+        """Registers m1 … mN: models of their own with the artifact of diabetes, by SQL, since it takes a second and not a minute.
+        The platform's for all, or a tenant's."""
         config = (self.place.folder / "gateway.yaml").read_text()
         address = next(line.split('"')[1] for line in config.splitlines() if line.strip().startswith("admin_conninfo:"))
+        of, visibility = f"(SELECT id FROM maas.tenants WHERE slug = '{owner}')" if owner else "NULL::uuid", "private" if owner else "all"
         sql = f"""
             WITH artifact AS (SELECT v.artifact_sha256 AS a FROM maas.model_versions v JOIN maas.models m ON m.id = v.model_id
                               WHERE m.name = 'diabetes' LIMIT 1),
-                 model AS (INSERT INTO maas.models (name, task) SELECT 'm' || i, 'regression' FROM generate_series(1, {count}) i
+                 model AS (INSERT INTO maas.models (name, task, tenant_id) SELECT 'm' || i, 'regression', {of} FROM generate_series(1, {count}) i
                            RETURNING id, name),
                  version AS (INSERT INTO maas.model_versions (model_id, number, plugin, artifact_sha256)
                              SELECT id, 1, 'maas.linreg', a FROM model, artifact RETURNING id, model_id)
-            INSERT INTO maas.deployments (name, model_version_id, visibility)
-            SELECT model.name, version.id, 'all' FROM model JOIN version ON version.model_id = model.id"""
+            INSERT INTO maas.deployments (name, model_version_id, visibility, tenant_id)
+            SELECT model.name, version.id, '{visibility}', {of} FROM model JOIN version ON version.model_id = model.id"""
         subprocess.run(["psql", "-X", "-q", "-v", "ON_ERROR_STOP=1", address, "-c", sql], check=True, capture_output=True, timeout=60)
         self.place.until(lambda: Client(self).ask(f"m{count}", ROW)[0] == 200, 20)
 

@@ -483,7 +483,7 @@ static void while_a_sibling_lives_the_requests_of_a_dead_worker_go_to_it(void **
 
 /* ---- order */
 
-/* What a worker has got, in this order, of requests that carry their number as their model slot. */
+/* What a worker has got, in this order, of requests that carry their number as their rows. */
 static void assert_next(uint32_t number)
 {
     size_t len;
@@ -492,7 +492,7 @@ static void assert_next(uint32_t number)
     assert_non_null(record);
     memcpy(&frame, record, sizeof(frame));
     channel_consume_submit(worker.end, 0);
-    assert_int_equal(frame.model_slot, number);
+    assert_int_equal(frame.max_rows, number);
     worker_answers(frame.job);
 }
 
@@ -500,7 +500,7 @@ static void ask_numbered(struct asked *asked, uint32_t number)
 {
     struct fleet_route *route = fleet_route(port, &pool.deployment);
     asked->job.frame = (struct submit_frame){ .kind = SUBMIT_INFER,
-                                              .model_slot = number,
+                                              .max_rows = number,
                                               .deadline_ns = loop_now_ns(fleet.loop) +
                                                              LONG_MS * UINT64_C(1000000) };
     asked->job.done = on_done;
@@ -532,6 +532,54 @@ static void requests_that_are_sent_again_keep_the_order_of_their_arrival(void **
     for (uint32_t i = 0; i < 12; i++)
         if (!all[i].over)
             run_until_over(&all[i]);
+}
+
+/* ---- deployments that share a worker */
+
+/* Of the oldest request that the worker was sent, which it answers; UINT32_MAX: there is none. */
+static uint32_t next_model(void)
+{
+    size_t len;
+    struct submit_frame frame;
+    const void *record = channel_peek_submit(worker.end, 0, &len);
+    if (!record)
+        return UINT32_MAX;
+    memcpy(&frame, record, sizeof(frame));
+    channel_consume_submit(worker.end, 0);
+    worker_answers(frame.job);
+    return frame.model_slot;
+}
+
+static void a_group_is_one_lane_and_each_request_names_its_model(void **state)
+{
+    (void)state;
+    struct asked a = { 0 }, b = { 0 };
+    const struct pool_id first = pool;
+    struct pool_id second = pool;
+    second.deployment = (struct uuid){ { 9 } };
+    second.slot = 1;
+    pool = second;
+    tell(LANE_OPEN, worker.link);
+    tell(ROUTE_SWITCH, NULL);
+    assert_int_equal(atomic_load(&worker.link->refs), 2); /* the test's and the lane's */
+    ask_numbered(&b, 0);
+    pool = first;
+    ask_numbered(&a, 0);
+    worker_dies(); /* neither had begun: both wait, each for its own model */
+    worker_starts();
+    pool = second;
+    tell(LANE_OPEN, worker.link);
+    run_for(1);
+    assert_int_equal(next_model() + next_model(), 1);
+    assert_int_equal(next_model(), UINT32_MAX);
+    run_until_over(&a);
+    run_until_over(&b);
+    assert_true(a.end == JOB_ANSWERED && b.end == JOB_ANSWERED);
+    tell(LANE_CLOSE, worker.link);
+    assert_int_equal(atomic_load(&worker.link->drained), 1); /* said once, for both */
+    worker_dies();
+    tell(ROUTE_GONE, NULL);
+    pool = first;
 }
 
 /* ---- deadlines of a loop that stood still */
@@ -664,6 +712,7 @@ int main(void)
         CASE(while_a_route_is_down_nothing_waits_for_it),
         CASE(while_a_sibling_lives_the_requests_of_a_dead_worker_go_to_it),
         CASE(requests_that_are_sent_again_keep_the_order_of_their_arrival),
+        CASE(a_group_is_one_lane_and_each_request_names_its_model),
         CASE(an_answer_that_lies_ready_counts_although_the_loop_comes_too_late),
         CASE(the_first_request_for_an_unloaded_model_asks_for_it_and_all_wait),
         CASE(a_model_that_cannot_be_loaded_refuses_who_waits_and_is_asked_for_anew),

@@ -102,7 +102,7 @@ int main(int argc, char **argv)
     if (channel_create(1, 16 << 20, 16 << 20, &ch, &error) ||
         engine_plugin_load(argv[1], NULL, &plugin, &error) ||
         engine_model_load(plugin, argv[2], NULL, 0, &model, &error) ||
-        server_new(ch, model, &server, &error))
+        server_new(ch, &model, 1, &server, &error))
         return fprintf(stderr, "%s\n", error.text), 1;
     static const uint32_t depths[] = { 1, 16, 64, 256 };
     for (size_t i = 0; i < COUNT_OF(depths); i++)

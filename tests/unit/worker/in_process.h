@@ -23,7 +23,8 @@ struct answer {
 struct bench {
     struct channel *channel;
     struct engine_plugin *plugin;
-    struct engine_model *model;
+    struct engine_model *models[2];
+    uint32_t model_count;
     struct server *server;
     struct answer answers[SLOTS];
     uint32_t generation;
@@ -33,20 +34,33 @@ struct shot { /* a request; zero is a default everywhere but in body */
     const char *body;
     uint16_t surface; /* 0: v2 */
     uint8_t tenant;
-    uint32_t weight;
+    uint32_t weight, model; /* model: its slot */
     uint64_t deadline_ns;
 };
 
-static inline void bench_load(struct bench *b, const char *plugin, const char *root,
-                              const struct engine_option *options, size_t count)
+/* As many models as there are lists of options, `count` in each. */
+static inline void bench_load_all(struct bench *b, const char *plugin, const char *root,
+                                  const struct engine_option *const *options, size_t count,
+                                  uint32_t models)
 {
     maas_error error = MAAS_ERROR_INIT;
     memset(b, 0, sizeof(*b));
     if (channel_create(1, 16 << 20, 16 << 20, &b->channel, &error) ||
-        engine_plugin_load(plugin, NULL, &b->plugin, &error) ||
-        engine_model_load(b->plugin, root, options, count, &b->model, &error) ||
-        server_new(b->channel, b->model, &b->server, &error))
+        engine_plugin_load(plugin, NULL, &b->plugin, &error))
         fail_msg("%s", error.text);
+    assert_true(models <= sizeof(b->models) / sizeof(b->models[0]));
+    for (; b->model_count < models; b->model_count++)
+        if (engine_model_load(b->plugin, root, options[b->model_count], count,
+                              &b->models[b->model_count], &error))
+            fail_msg("%s", error.text);
+    if (server_new(b->channel, b->models, models, &b->server, &error))
+        fail_msg("%s", error.text);
+}
+
+static inline void bench_load(struct bench *b, const char *plugin, const char *root,
+                              const struct engine_option *options, size_t count)
+{
+    bench_load_all(b, plugin, root, &options, count, 1);
 }
 
 static inline void bench_forget(struct bench *b)
@@ -63,7 +77,8 @@ static inline void bench_unload(struct bench *b)
 {
     bench_forget(b);
     server_free(b->server);
-    engine_model_unload(b->model);
+    for (uint32_t i = 0; i < b->model_count; i++)
+        engine_model_unload(b->models[i]);
     engine_plugin_retire(b->plugin);
     channel_free(b->channel);
 }
@@ -81,6 +96,7 @@ static inline void bench_send(struct bench *b, uint32_t slot, const struct shot 
                                   .job = bench_job(b, slot),
                                   .tenant = { { shot->tenant } },
                                   .weight = shot->weight,
+                                  .model_slot = shot->model,
                                   .deadline_ns = shot->deadline_ns,
                                   .max_rows = 1000,
                                   .json_len = UINT32_MAX,

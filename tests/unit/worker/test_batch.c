@@ -35,6 +35,17 @@ static int start_dependent(void **state)
     return 0;
 }
 
+/* Two models that are alike in everything. */
+static int start_two(void **state)
+{
+    (void)state;
+    const struct engine_option alike[] = { { STR("independent"), STR("true") },
+                                           { STR("rows"), STR("64") } };
+    bench_load_all(&bench, MERGER_SO, "/", (const struct engine_option *const[]){ alike, alike }, 2,
+                   2);
+    return 0;
+}
+
 static int stop(void **state)
 {
     (void)state;
@@ -130,6 +141,51 @@ static void a_request_that_is_alone_is_not_held_up(void **state)
     bench_round(&bench, &shot, 1);
     assert_rows(0, 5, 1);
     assert_int_equal(bench.answers[0].frame.batch, 1);
+}
+
+static void models_of_one_worker_never_merge(void **state)
+{
+    (void)state;
+    struct shot shots[10];
+    for (uint32_t i = 0; i < 10; i++) {
+        shots[i] = plain(i);
+        shots[i].model = i % 5 == 0; /* two of them */
+    }
+    for (uint32_t round = 1; round <= 3; round++) {
+        bench_round(&bench, shots, 10);
+        for (uint32_t i = 0; i < 10; i++) {
+            assert_rows(i, i, shots[i].model ? 2 : 8);
+            assert_int_equal(bench.answers[i].frame.batch, shots[i].model ? 2 : 8);
+        }
+        assert_int_equal(server_counts(bench.server)->calls, 2 * round);
+    }
+}
+
+/* A crowd of one tenant at one model, and one request of it for the other, which came last. */
+static void a_crowd_at_one_model_does_not_keep_its_sibling_waiting(void **state)
+{
+    (void)state;
+    struct shot shots[41];
+    for (uint32_t i = 0; i < 40; i++) /* twenty ms each, and unlike the next */
+        shots[i] = with_params(MERGER_SLOW, i % 2 ? "\"scale\":2" : "\"scale\":3");
+    shots[40] = plain(7);
+    shots[40].model = 1;
+    bench_round(&bench, shots, 41);
+    assert_rows(40, 7, 1);
+    assert_true(bench.answers[40].frame.queue_us < bench.answers[39].frame.queue_us);
+}
+
+static void a_request_for_a_model_that_is_not_there_ends_the_channel(void **state)
+{
+    (void)state;
+    struct shot shots[2] = { plain(1), plain(2) };
+    shots[1].model = 2;
+    bench.generation++;
+    bench_send(&bench, 0, &shots[0]);
+    bench_send(&bench, 1, &shots[1]);
+    assert_false(server_run(bench.server)); /* it ends: the gateway sees to the rest */
+    assert_true(channel_broken(bench.channel));
+    assert_true(server_counts(bench.server)->calls <= 1); /* of the one before, perhaps */
 }
 
 /* Strings, ids and wanted outputs are each member's own. */
@@ -532,6 +588,11 @@ int main(void)
 #define CASE(f) cmocka_unit_test_setup_teardown(f, start, stop)
     const struct CMUnitTest tests[] = {
         CASE(what_waits_is_one_call),
+        cmocka_unit_test_setup_teardown(models_of_one_worker_never_merge, start_two, stop),
+        cmocka_unit_test_setup_teardown(a_crowd_at_one_model_does_not_keep_its_sibling_waiting,
+                                        start_two, stop),
+        cmocka_unit_test_setup_teardown(a_request_for_a_model_that_is_not_there_ends_the_channel,
+                                        start_two, stop),
         CASE(a_request_that_is_alone_is_not_held_up),
         CASE(members_keep_their_own_strings),
         CASE(max_rows_bounds_a_call),

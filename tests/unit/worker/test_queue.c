@@ -94,7 +94,7 @@ static void flipped_frames_are_dropped_or_read_within_their_bounds(void **state)
         uint8_t *map = mmap(NULL, (size_t)st.st_size, PROT_READ | PROT_WRITE, MAP_SHARED,
                             channel_memfd(ch), 0);
         const struct fair_limits limits = { 64, 64, 1 << 18, 1 << 20 };
-        struct queue *q = queue_new(ch, &limits, (struct queue_refusal){ refuse, NULL });
+        struct queue *q = queue_new(ch, 1, &limits, (struct queue_refusal){ refuse, NULL });
         assert_true(map != MAP_FAILED && q);
         for (uint32_t i = 0; i < 40 && !channel_broken(ch); i++) {
             for (int n = 0; n < 6; n++)
