@@ -1,6 +1,8 @@
 """Who gets how much: a plan's weight in a worker that tenants share, the memory of all workers together, and what is pinned."""
 import contextlib
 import itertools
+import os
+import signal
 import threading
 import time
 
@@ -129,6 +131,18 @@ def test_what_is_pinned_stays_loaded(site):
     assert next(w["pid"] for w in site.workers() if w["deployment"] == "m3") == before
     assert next(d for d in site.admin("GET", "/admin/v1/deployments")["data"] if d["name"] == "m3")["pinned"] is True
     assert pin(site, "m3", False)[0] == 200
+
+
+def test_a_gateway_is_ready_when_what_is_pinned_is_loaded(site):
+    assert pin(site, "m9")[0] == 200  # by its name among the last, and there is room for some five
+    site.until_served("m9", 1)
+    before = site.place.pid_of("maas-gateway")
+    os.kill(before, signal.SIGKILL)
+    site.place.until(lambda: site.place.pid_of("maas-gateway") not in (None, before), 20)
+    site.place.until(lambda: site.place.request("GET", "/readyz", key="", port=site.place.admin_port)[0] == 200, 20)
+    assert site.fleet("m9").get("serving") == 1
+    assert sum(w["state"] == "ready" for w in site.workers()) < MODELS
+    assert pin(site, "m9", False)[0] == 200
 
 
 def test_no_more_are_pinned_than_may_be_loaded(site):

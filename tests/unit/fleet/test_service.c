@@ -163,6 +163,31 @@ static void what_nothing_serves_is_refused_and_tried_again_by_itself(void **stat
     serve(0);
 }
 
+/* Plugin code can write to the pipe before it serves. */
+static void a_word_may_come_in_pieces_and_has_a_bound(void **state)
+{
+    (void)state;
+    char flood[WORD_MAX + 1];
+    memset(flood, 'x', WORD_MAX);
+    flood[WORD_MAX] = '\0';
+    wish(1, 1);
+    turn();
+    struct pool *pool = service(0)->candidate;
+    say(pool, 0, "rea");
+    assert_int_equal(pool->state, POOL_STARTING);
+    say(pool, 0, "dy sandbox=none\n");
+    assert_ptr_equal(serving(0), pool);
+    assert_string_equal(pool->workers[0].sandbox, "sandbox=none");
+    wish(1, 2);
+    turn();
+    say(service(0)->candidate, 0, flood);
+    assert_int_equal(service(0)->candidate->workers[0].ready_fd, -1); /* nothing more is heard */
+    assert_null(service(0)->candidate->workers[0].word);
+    now += 6 * SECOND;
+    turn();
+    assert_still_serves_one(1);
+}
+
 /* ---- residents */
 
 static void no_more_start_at_a_time_than_may(void **state)
@@ -391,6 +416,7 @@ int main(void)
         CASE(a_restart_makes_new_workers_of_the_same_version),
         CASE(the_third_death_of_one_worker_is_no_matter_while_its_sibling_lives),
         CASE(what_nothing_serves_is_refused_and_tried_again_by_itself),
+        CASE(a_word_may_come_in_pieces_and_has_a_bound),
         CASE(no_more_start_at_a_time_than_may),
         CASE(the_least_recently_used_makes_room),
         CASE(what_is_pinned_is_loaded_first_and_stays),
