@@ -11,7 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "dice.h"
+#include "../../support/dice.h"
 
 static struct dice dice = { 11 };
 
