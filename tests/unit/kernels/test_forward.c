@@ -111,6 +111,33 @@ static void pools_of_a_known_picture(void **state)
     assert_true(y[0] == 0.25f && y[1] == 1.25f && y[2] == 2.75f && y[3] == 7);
 }
 
+/* 2 by 2 side by side have a way of their own: against the definition, with equals and a NaN. */
+static void plain_windows_are_the_definition(void **state)
+{
+    (void)state;
+    struct conv_shape s = { 2, 7, 9, 2, 2, 2, 2, 2, 1, 1, 0, 0, 0, 0, 2, 0, 0 };
+    float x[2 * 7 * 9], y[2 * 3 * 4];
+    uint32_t from[2 * 3 * 4];
+    assert_true(conv_shape_finish(&s) && s.out_h == 3 && s.out_w == 4);
+    for (int round = 0; round < 100; round++) {
+        for (size_t i = 0; i < 2 * 7 * 9; i++)
+            x[i] = (float)(dice_roll(&dice) % 4); /* many equals */
+        if (round % 2)
+            x[63 + 9 + 3] = NAN; /* channel 1, window (0, 1) */
+        pool_max(y, from, x, &s);
+        for (size_t p = 0; p < 2 * 3 * 4; p++) {
+            const size_t first = p % 12 / 4 * 2 * 9 + p % 4 * 2, image = p / 12 * 63;
+            const size_t at[] = { first, first + 1, first + 9, first + 10 };
+            size_t best = 0;
+            for (size_t k = 1; k < 4; k++)
+                if (x[image + at[k]] > x[image + at[best]] || isnan(x[image + at[k]]))
+                    best = k;
+            assert_int_equal(from[p], at[best]);
+            assert_memory_equal(&y[p], &x[image + at[best]], sizeof(float));
+        }
+    }
+}
+
 static void packed_rows_are_the_same_in_any_batch(void **state)
 {
     (void)state;
@@ -172,6 +199,7 @@ int main(void)
         cmocka_unit_test(convolution_is_its_definition),
         cmocka_unit_test(shapes_that_cannot_be_are_refused),
         cmocka_unit_test(pools_of_a_known_picture),
+        cmocka_unit_test(plain_windows_are_the_definition),
         cmocka_unit_test(packed_rows_are_the_same_in_any_batch),
         cmocka_unit_test(softmax_bears_large_values),
         cmocka_unit_test(dropout_keeps_the_mean),
