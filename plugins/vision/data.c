@@ -61,6 +61,15 @@ static maas_status grow(struct vision_data *d, uint32_t *room, maas_error *error
                : maas_fail(error, MAAS_E_EXHAUSTED, "no memory for %u pictures", wanted);
 }
 
+/* Is the job still wanted? Looked at every LOOK_ROWS pictures. */
+static maas_status look(const maas_host *host, const maas_request *job, uint32_t row,
+                        maas_error *error)
+{
+    return row % LOOK_ROWS == 0 && host->cancelled(host, job)
+               ? maas_fail(error, MAAS_E_CANCELLED, "cancelled while reading")
+               : MAAS_OK;
+}
+
 /* ---- labels */
 
 static maas_status label_index(struct vision_data *d, maas_str name, uint32_t *out,
@@ -169,7 +178,8 @@ static gzFile idx_open(const char *path, uint32_t magic, uint32_t *numbers, int 
     return NULL;
 }
 
-static maas_status idx_pixels(const char *path, struct vision_data *d, maas_error *error)
+static maas_status idx_pixels(const char *path, struct vision_data *d, const maas_host *host,
+                              const maas_request *job, maas_error *error)
 {
     uint32_t head[3];
     gzFile file = idx_open(path, 0x803, head, 3);
@@ -188,6 +198,8 @@ static maas_status idx_pixels(const char *path, struct vision_data *d, maas_erro
             gzread(file, d->pixels + i * size_of(d), (unsigned)size_of(d)) != (int)size_of(d))
             status = maas_fail(error, d->pixels ? MAAS_E_INVALID : MAAS_E_EXHAUSTED,
                                "%u of %u images can be read", i, d->rows);
+        else
+            status = look(host, job, i, error);
     gzclose(file);
     return status;
 }
@@ -216,13 +228,13 @@ static maas_status idx_truth(const char *path, struct vision_data *d, maas_error
 }
 
 static maas_status read_idx(const struct vision_reading *how, struct vision_data *d,
-                            maas_error *error)
+                            const maas_host *host, const maas_request *job, maas_error *error)
 {
     char images[NAME], labels[NAME];
     if (!idx_path(images, how->dir, how->part, "images-idx3") ||
         !idx_path(labels, how->dir, how->part, "labels-idx1"))
         return MAAS_E_NOT_FOUND;
-    maas_status status = idx_pixels(images, d, error);
+    maas_status status = idx_pixels(images, d, host, job, error);
     if (!status)
         status = idx_truth(labels, d, error);
     return status ? status : name_numbers(d, how->dir, error);
@@ -266,7 +278,7 @@ static maas_status csv_row(const struct vision_reading *how, const maas_str *cel
 }
 
 static maas_status read_csv(const struct vision_reading *how, struct vision_data *d,
-                            maas_error *error)
+                            const maas_host *host, const maas_request *job, maas_error *error)
 {
     char name[32];
     struct csv *csv = NULL;
@@ -284,6 +296,8 @@ static maas_status read_csv(const struct vision_reading *how, struct vision_data
         status = grow(d, &room, error);
         if (!status)
             status = csv_row(how, cells, csv, label, d, error);
+        if (!status)
+            status = look(host, job, d->rows, error);
     }
     csv_close(csv);
     return status ? status : sort_labels(d, error);
@@ -403,10 +417,10 @@ maas_status vision_data_read(const struct vision_reading *how, struct vision_dat
     memset(out, 0, sizeof(*out));
     maas_status status = take_labels(out, error);
     if (!status)
-        status = read_idx(how, out, error);
+        status = read_idx(how, out, host, job, error);
     if (status == MAAS_E_NOT_FOUND) {
         vision_data_release(out);
-        status = read_csv(how, out, error);
+        status = read_csv(how, out, host, job, error);
     }
     if (status == MAAS_E_NOT_FOUND) {
         vision_data_release(out);
