@@ -10,7 +10,7 @@
 # and may set ASK and CURL, the names of functions of its own that send and show a request which is no JSON.
 
 DEMO=$DIR/demo
-MODELS_ALL="diabetes language"
+MODELS_ALL="diabetes language digits"
 
 model_use() { # NAME
     MODEL=$1
@@ -86,7 +86,7 @@ model_train() { # → $DEMO/$MODEL/artifact.tar; says its progress, then what it
         "${options[@]}" || fail "the training failed" "see the lines above"
     tar -C "$here/out" --sort=name --mtime=@0 --owner=0 --group=0 --numeric-owner -cf "$here/artifact.tar" . ||
         fail "tar could not pack the model"
-    worth=$(tail -n 40 "$LOG_FILE" | grep -E '^test_(r2|accuracy|rmse|ndcg_at_k) ' | tail -n 1)
+    worth=$(tail -n 400 "$LOG_FILE" | grep -E '^test_(r2|accuracy|rmse|ndcg_at_k) ' | tail -n 1)
     step_done "$worth"
 }
 
