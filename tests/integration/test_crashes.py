@@ -54,8 +54,8 @@ def victim(site, dice):
     one that died twice gets new workers first."""
     workers = [w for w in site.workers() if w["deployment"] in MODELS]
     for worn in {w["deployment"] for w in workers if w["restarts"] >= 2 and w["state"] == "ready"}:
-        if sum(w["deployment"] == worn for w in workers) == 1:  # none are under way
-            site.restart(worn)
+        if not any(w["deployment"] == worn and w["pid"] and w["state"] != "ready" for w in workers):  # none are under way
+            site.restart(worn)  # also when the last new ones were killed before they served: nobody else tries again
     worker = dice.choice([w for w in workers if w["pid"] and w["restarts"] < 2 and w["state"] in ("ready", "starting")] or [None])
     return worker and (worker["deployment"], worker["pid"])
 
