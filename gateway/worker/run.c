@@ -14,9 +14,10 @@
 #define BODY_MAX  ((size_t)64 << 20)
 #define TEXT_MAX  252u
 
-/* Of one tenant: half of the requests that the gateway has in flight by default (workers.queue_max
- * a loop), a quarter of the bytes. So one flood leaves room for the others here and there. */
-#define TENANT_FRAMES 512u /* a loop */
+/* Of one tenant: what the gateway lets it have by default (workers.tenant_queue_max), a quarter of
+ * the requests in flight on a loop (workers.queue_max), and a quarter of the bytes. So one flood
+ * leaves room for the others here and there. */
+#define TENANT_FRAMES 1024u /* a loop */
 #define TENANT_BYTES  ((size_t)64 << 20)
 #define ALL_BYTES     ((size_t)256 << 20)
 #define TENANTS       1024u

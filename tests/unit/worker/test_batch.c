@@ -509,7 +509,7 @@ static void a_flood_is_refused_at_its_tenants_cap_and_nobody_else(void **state)
     bench_turn(&bench, 3010);
     for (uint32_t i = 0; i < 3000; i++)
         refused += bench.answers[i].frame.status == MAAS_E_EXHAUSTED;
-    assert_int_equal(refused, 3000 - 512);
+    assert_int_equal(refused, 3000 - 1024);
     assert_int_equal(server_counts(bench.server)->refused, refused);
     for (uint32_t i = 3000; i < 3010; i++)
         assert_int_equal(bench.answers[i].frame.status, MAAS_OK);
