@@ -94,6 +94,8 @@ static maas_status connect_step(struct plan *p, struct step *s, const struct nod
 
 static bool is_constant(const struct step *s)
 {
+    if (s->op->flags & OP_SHAPE_ALONE)
+        return true;
     for (uint32_t i = 0; i < s->call.input_count; i++)
         if (s->in[i] && !s->in[i]->constant)
             return false;

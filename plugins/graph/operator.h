@@ -63,7 +63,8 @@ enum operator_flags {
     OP_FLAT =
         2, /* each element of out[0] hangs on the element in the same place of inputs of the
               same shape alone, and 0 stays 0 or places may be in any order: any layout will do */
-    OP_IN_PLACE = 4, /* out[0] may stand in the memory of in[0], of the same size */
+    OP_SHAPE_ALONE = 8, /* its outputs hang on its inputs' shapes alone */
+    OP_IN_PLACE = 4,    /* out[0] may stand in the memory of in[0], of the same size */
 };
 
 struct operator

@@ -88,8 +88,8 @@ maas_status shape_check(const struct shape *s, int32_t type, maas_error *error)
 
 bool shape_axis(const struct shape *s, int64_t axis, bool end, uint32_t *out)
 {
-    const int64_t rank = (int64_t)s->rank + end;
-    if (axis < -rank || axis >= rank)
+    const int64_t rank = s->rank;
+    if (axis < -rank || axis >= rank + end)
         return false;
     *out = (uint32_t)(axis < 0 ? axis + rank : axis);
     return true;

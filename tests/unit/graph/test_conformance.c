@@ -18,12 +18,20 @@
 #define ROOT "/usr/share/libonnx-testdata/data"
 enum { IO_MAX = 32, PASSED_LEAST = 368 };
 
-/* Sets that are known to differ, each with its reason. */
+/* Sets that are left out, each with its reason. */
 static const struct {
-    const char *name, *why;
+    const char *part, *why;
 } excused[] = {
-    { "test_dropout_default_mask_ratio", NULL },
+    { "test_training_dropout", "training: what is dropped hangs on numpy's random numbers" },
 };
+
+static const char *excuse(const char *name)
+{
+    for (size_t i = 0; i < sizeof(excused) / sizeof(excused[0]); i++)
+        if (strstr(name, excused[i].part))
+            return excused[i].why;
+    return NULL;
+}
 
 struct set {
     char folder[512];
@@ -59,12 +67,9 @@ static bool read_tensor(const char *path, struct tensor *out)
     free(bytes);
     if (!t)
         return false;
-    char name[] = "t", input[] = "", value[] = "value", constant[] = "Constant";
-    (void)input;
+    char name[] = "t", value[] = "value", constant[] = "Constant";
     Onnx__Attribute a = ONNX__ATTRIBUTE__INIT, *attributes[] = { &a };
     Onnx__Node n = ONNX__NODE__INIT, *nodes[] = { &n };
-    Onnx__Dimension unknown = ONNX__DIMENSION__INIT;
-    (void)unknown;
     Onnx__TensorType tt = ONNX__TENSOR_TYPE__INIT;
     Onnx__Type type = ONNX__TYPE__INIT;
     Onnx__ValueInfo v = ONNX__VALUE_INFO__INIT, *outputs[] = { &v };
@@ -100,8 +105,8 @@ static bool read_tensor(const char *path, struct tensor *out)
     struct graph *graph = NULL;
     struct plan *plan = NULL;
     maas_error error = MAAS_ERROR_INIT;
-    if (packed && onnx__model__pack(&m, packed) == size && !graph_parse(packed, size, &graph, &error) &&
-        !plan_new(graph, NULL, NULL, &plan, &error)) {
+    if (packed && onnx__model__pack(&m, packed) == size &&
+        !graph_parse(packed, size, &graph, &error) && !plan_new(graph, NULL, NULL, &plan, &error)) {
         *out = *plan_output(plan, 0);
         out->data = aligned_alloc(64, (tensor_bytes(out) + 64) / 64 * 64);
         memcpy(out->data, plan_output(plan, 0)->data, tensor_bytes(out));
@@ -114,6 +119,13 @@ static bool read_tensor(const char *path, struct tensor *out)
     free(packed);
     onnx__tensor__free_unpacked(t, NULL);
     return good;
+}
+
+/* The sets hold bfloat16 as uint16 of the same bits. */
+static void retype(struct tensor *t, const struct graph_port *port)
+{
+    if (t->type == T_U16 && port->type == T_BF16)
+        t->type = T_BF16;
 }
 
 static bool read_all(const char *folder, const char *kind, struct tensor *out, uint32_t *count)
@@ -134,7 +146,8 @@ static bool near(double got, double want, int32_t type)
     const double relative = type == T_F16 || type == T_BF16 ? 1e-2 : 1e-3;
     if (isnan(want) || isinf(want))
         return isnan(want) ? isnan(got) : got == want;
-    return type_is_float(type) ? fabs(got - want) <= 1e-6 + 1e-5 + relative * fabs(want) : got == want;
+    return type_is_float(type) ? fabs(got - want) <= 1e-6 + 1e-5 + relative * fabs(want)
+                               : got == want;
 }
 
 static bool compare(const struct tensor *got, const struct tensor *want, char *why, size_t room)
@@ -166,8 +179,10 @@ static bool check_outputs(const struct set *s, const struct plan *p, char *why, 
     return true;
 }
 
-/* constant: everything is folded; else only integers are constant, and they too only where need be. */
-static maas_status run(const struct set *s, int constant, bool plain, bool *good, char *why, size_t room)
+/* constant: everything is folded; else only integers are constant, and they too only where need be.
+ */
+static maas_status run(const struct set *s, int constant, bool plain, bool *good, char *why,
+                       size_t room)
 {
     struct tensor in[IO_MAX];
     struct plan *p = NULL;
@@ -190,14 +205,18 @@ static maas_status run(const struct set *s, int constant, bool plain, bool *good
     return status;
 }
 
-static bool run_set(const struct set *s, char *why, size_t room)
+static bool run_set(struct set *s, char *why, size_t room)
 {
     bool good = false;
     if (graph_input_count(s->graph) != s->ins || graph_output_count(s->graph) != s->outs) {
-        snprintf(why, room, "%u inputs and %u outputs in the set, %u and %u in the model", s->ins, s->outs,
-                 graph_input_count(s->graph), graph_output_count(s->graph));
+        snprintf(why, room, "%u inputs and %u outputs in the set, %u and %u in the model", s->ins,
+                 s->outs, graph_input_count(s->graph), graph_output_count(s->graph));
         return false;
     }
+    for (uint32_t i = 0; i < s->ins; i++)
+        retype(&s->in[i], graph_input(s->graph, i));
+    for (uint32_t i = 0; i < s->outs; i++)
+        retype(&s->out[i], graph_output(s->graph, i));
     maas_status status = run(s, 0, false, &good, why, room);
     if (status == MAAS_E_PRECONDITION)
         status = run(s, 1, false, &good, why, room);
@@ -217,7 +236,7 @@ static void set_release(struct set *s)
 }
 
 struct counts {
-    uint32_t all, known, passed, excused;
+    uint32_t all, known, passed;
 };
 
 static void try_set(const char *folder, const char *name, struct counts *n)
@@ -233,6 +252,11 @@ static void try_set(const char *folder, const char *name, struct counts *n)
     if (graph_read(path, &s.graph, &error) || graph_covered(s.graph, &error)) {
         if (getenv("VERBOSE"))
             printf("not known: %s: %s\n", name, error.text);
+        graph_free(s.graph);
+        return;
+    }
+    if (excuse(name)) {
+        printf("left out %s: %s\n", name, excuse(name));
         graph_free(s.graph);
         return;
     }
@@ -257,10 +281,10 @@ static int compare_entries(const struct dirent **a, const struct dirent **b)
 
 int main(int argc, char **argv)
 {
-    static const char *const parts[] = { "node", "pytorch-operator", "pytorch-converted", "simple" };
+    static const char *const parts[] = { "node", "pytorch-operator", "pytorch-converted",
+                                         "simple" };
     const char *filter = argc > 1 ? argv[1] : "";
     struct counts n = { 0 };
-    (void)excused;
     if (access(ROOT, R_OK)) {
         printf("Debian's libonnx-testdata is not installed\n");
         return 77; /* skipped */
@@ -277,6 +301,7 @@ int main(int argc, char **argv)
         }
         free(entries);
     }
-    printf("conformance: %u of %u sets whose operators are known (of %u in all)\n", n.passed, n.known, n.all);
+    printf("conformance: %u of %u sets whose operators are known (of %u in all)\n", n.passed,
+           n.known, n.all);
     return n.passed == n.known && (*filter || n.passed >= PASSED_LEAST) ? 0 : 1;
 }
