@@ -18,9 +18,9 @@ struct engine_layout {
 struct engine_step {
     struct engine_step *next;
     dnnl_primitive_t primitive;
-    dnnl_memory_t in, out, addend, space, weights, bias;
+    dnnl_memory_t in, out, space, weights, bias;
     void *weights_at, *bias_at;
-    size_t space_bytes;
+    size_t space_bytes, out_bytes;
     dnnl_exec_arg_t arguments[ARGUMENTS];
     int count;
 };
@@ -44,7 +44,7 @@ struct engine *engine_new(void)
 
 static void step_free(struct engine_step *s)
 {
-    const dnnl_memory_t all[] = { s->in, s->out, s->addend, s->space, s->weights, s->bias };
+    const dnnl_memory_t all[] = { s->in, s->out, s->space, s->weights, s->bias };
     for (size_t i = 0; i < sizeof(all) / sizeof(all[0]); i++)
         if (all[i])
             dnnl_memory_destroy(all[i]);
@@ -153,6 +153,7 @@ static bool step_init(struct engine *e, struct engine_step *s, const_dnnl_primit
                       const dnnl_memory_desc_t *out_desc)
 {
     const dnnl_memory_desc_t *space = asked(pd, dnnl_query_scratchpad_md);
+    s->out_bytes = dnnl_memory_desc_get_size(out_desc);
     s->space_bytes = space ? dnnl_memory_desc_get_size(space) : 0;
     return dnnl_primitive_create(&s->primitive, pd) == dnnl_success &&
            add_memory(e, s, in, in_desc, DNNL_MEMORY_NONE, &s->in) &&
@@ -193,10 +194,11 @@ bool engine_step_run(struct engine *e, struct engine_step *s, void *out, const v
     union { /* the library takes all memory without const */
         const void *given;
         void *taken;
-    } from = { in }, more = { addend };
+    } from = { in };
+    if (addend && addend != out)
+        memcpy(out, addend, s->out_bytes);
     return dnnl_memory_set_data_handle(s->in, from.taken) == dnnl_success &&
            dnnl_memory_set_data_handle(s->out, out) == dnnl_success &&
-           (!s->addend || dnnl_memory_set_data_handle(s->addend, more.taken) == dnnl_success) &&
            (!s->space || dnnl_memory_set_data_handle(s->space, space) == dnnl_success) &&
            dnnl_primitive_execute(s->primitive, e->stream, s->count, s->arguments) ==
                dnnl_success &&
@@ -290,13 +292,12 @@ static bool describe_conv(struct conv_descs *d, const struct engine_conv *c)
            describe(&d->given_bias, 1, bias, dnnl_f32, dnnl_a);
 }
 
-static bool post_conv(dnnl_primitive_attr_t a, const struct engine_conv *c,
-                      const struct conv_descs *d)
+static bool post_conv(dnnl_primitive_attr_t a, const struct engine_conv *c)
 {
     dnnl_post_ops_t ops = NULL;
     bool good = dnnl_post_ops_create(&ops) == dnnl_success;
     if (good && c->addend)
-        good = dnnl_post_ops_append_binary(ops, dnnl_binary_add, &d->out) == dnnl_success;
+        good = dnnl_post_ops_append_sum(ops, 1) == dnnl_success; /* to what stands in the output */
     if (good && c->relu)
         good = dnnl_post_ops_append_eltwise(ops, 1, dnnl_eltwise_relu, 0, 0) == dnnl_success;
     if (good && c->clip)
@@ -314,7 +315,7 @@ static dnnl_primitive_desc_t conv_desc(struct engine *e, const struct engine_con
     dnnl_convolution_desc_t op;
     dnnl_primitive_desc_t pd = NULL;
     dnnl_primitive_attr_t a = attributes_new();
-    if (a && post_conv(a, c, d) &&
+    if (a && post_conv(a, c) &&
         dnnl_dilated_convolution_forward_desc_init(
             &op, dnnl_forward_inference, dnnl_convolution_direct, &d->in, &d->weights,
             c->bias ? &d->bias : NULL, &d->out, d->strides, d->dilations, d->before,
@@ -335,9 +336,7 @@ static bool finish_conv(struct engine *e, struct engine_step *s, const_dnnl_prim
                          asked(pd, dnnl_query_weights_md), c->weights, &s->weights_at,
                          &s->weights) &&
            (!c->bias || place_weights(e, s, DNNL_ARG_BIAS, &d->given_bias, &d->bias, c->bias,
-                                      &s->bias_at, &s->bias)) &&
-           (!c->addend || add_memory(e, s, DNNL_ARG_ATTR_MULTIPLE_POST_OP(0) | DNNL_ARG_SRC_1, out,
-                                     DNNL_MEMORY_NONE, &s->addend));
+                                      &s->bias_at, &s->bias));
 }
 
 struct engine_step *engine_conv_new(struct engine *e, const struct engine_conv *c,
@@ -347,15 +346,7 @@ struct engine_step *engine_conv_new(struct engine *e, const struct engine_conv *
     struct conv_descs d;
     if (!c->images || !describe_conv(&d, c))
         return NULL;
-    /* the addend's layout must be known before the output's is: ask once without it */
-    struct engine_conv bare = *c;
-    bare.addend = false;
-    dnnl_primitive_desc_t pd = conv_desc(e, &bare, &d);
-    if (pd && c->addend) {
-        d.out = *asked(pd, dnnl_query_dst_md);
-        dnnl_primitive_desc_destroy(pd);
-        pd = conv_desc(e, c, &d);
-    }
+    dnnl_primitive_desc_t pd = conv_desc(e, c, &d);
     struct engine_step *s = pd ? calloc(1, sizeof(*s)) : NULL;
     if (s)
         s = keep(e, s, finish_conv(e, s, pd, c, &d));

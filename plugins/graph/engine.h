@@ -46,7 +46,8 @@ struct engine_step *engine_reorder_new(struct engine *e, const struct shape *sha
                                        const struct engine_layout *from,
                                        const struct engine_layout *to);
 size_t engine_step_space(const struct engine_step *s);
-/* False: it failed. addend NULL: none. */
+/* False: it failed. addend: what the output is added to, in the output's layout; it costs nothing
+ * where it stands in the output's memory. NULL: none. */
 bool engine_step_run(struct engine *e, struct engine_step *s, void *out, const void *in,
                      const void *addend, void *space);
 

@@ -36,6 +36,33 @@ static void find_views(struct plan *p)
     }
 }
 
+static bool is_read_later(const struct plan *p, uint32_t from, struct slot *memory)
+{
+    for (uint32_t i = from; i < p->step_count; i++) {
+        const struct step *s = &p->steps[i];
+        if (!s->gone && s->fusion.addend && owner(s->fusion.addend) == memory)
+            return true;
+        for (uint32_t k = 0; !s->gone && k < s->call.input_count; k++)
+            if (s->in[k] && owner(s->in[k]) == memory)
+                return true;
+    }
+    return false;
+}
+
+/* A sum whose addend nobody reads again is made in the addend's memory. */
+static void find_sums(struct plan *p)
+{
+    for (uint32_t i = 0; i < p->step_count; i++) {
+        const struct step *s = &p->steps[i];
+        struct slot *from = s->fusion.addend ? owner(s->fusion.addend) : NULL;
+        if (s->gone || !s->engine || !from || from->constant || from->kept || s->out[0]->kept ||
+            from->layout != s->out[0]->layout || owner(s->in[0]) == from ||
+            is_read_later(p, i + 1, from))
+            continue;
+        s->out[0]->same = from;
+    }
+}
+
 static void live(struct slot *s, uint32_t at)
 {
     s = owner(s);
@@ -162,6 +189,7 @@ maas_status plan_lay_out(struct plan *p, maas_error *error)
     if (!all)
         return maas_fail(error, MAAS_E_EXHAUSTED, "no memory to plan %u values", most);
     find_views(p);
+    find_sums(p);
     find_lives(p, all, &count);
     size_t bytes = place_all(all, count);
     free(all);
