@@ -1,0 +1,116 @@
+"""Image models as ONNX files: served by the gateway from a sandboxed worker, with labels, an occlusion map, both precisions; wrong artifacts are
+refused with words that help. Models and photographs by MAAS_TEST_DATA."""
+import base64
+import gzip
+import json
+import shutil
+import subprocess
+
+import pytest
+from asking import pack
+from test_models import Trainer, data  # noqa: F401 (a fixture)
+from test_vision import png
+
+CIFAR = ["airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"]
+PREPROCESS = "# as the network was trained\nmean 0.485 0.456 0.406\ndeviation 0.229 0.224 0.225\nsoftmax yes\n"
+
+
+@pytest.fixture
+def residual(data, tmp_path):  # noqa: F811
+    folder = tmp_path / "model"
+    folder.mkdir()
+    shutil.copy(data / "onnx/cifar10_resnet20.onnx", folder / "model.onnx")
+    (folder / "labels.txt").write_text("\n".join(CIFAR) + "\n")
+    (folder / "preprocess.txt").write_text(PREPROCESS)
+    return folder
+
+
+def deploy(place, build_dir, name, files):
+    place.allow_plugin(f"{build_dir}/plugins/maas.vision.so")
+    assert place.admin("POST", "/admin/v1/models", {"name": name, "task": "image-classification"})[0] in (201, 409)
+    status, _, version = place.admin("POST", f"/admin/v1/models/{name}/versions?plugin=maas.vision", pack(files),
+                                     headers={"Content-Type": "application/x-tar"})
+    assert status == 201, version
+    put = {"model": name, "version": version["number"], "visibility": "all"}
+    assert place.admin("PUT", f"/admin/v1/deployments/{name}", put)[0] == 200
+
+
+def files_of(folder):
+    return {file.name: file.read_bytes() for file in folder.iterdir()}
+
+
+def test_a_residual_network_is_served(place, build_dir, data, residual):  # noqa: F811
+    deploy(place, build_dir, "objects", files_of(residual))
+    photos = {name: base64.b64encode((data / f"vision/imagenet-photos/{name}_128.png").read_bytes()).decode()
+              for name in ("bird", "cat", "parrot")}
+
+    def ask(**more):
+        return place.request("POST", "/v1/image-classification", {"model": "objects", **more})
+    place.until(lambda: ask(image=photos["bird"])[0] == 200, 20)
+    status, _, body = ask(image=photos["cat"], top_k=3)
+    assert status == 200 and body["label"] == "cat" and len(body["labels"]) == 3, body
+    assert 0 < body["labels"][2]["score"] <= body["labels"][0]["score"] <= 1
+    assert ask(image=photos["bird"])[2]["label"] == ask(image=photos["parrot"])[2]["label"] == "bird"
+    status, _, body = ask(image=photos["cat"], explain=True)
+    assert status == 200 and "iVBOR" in json.dumps(body)  # a PNG
+    status, _, body = ask(image=base64.b64encode(b"\x89PNG\r\n\x1a\nno").decode())
+    assert status in (400, 422) and "image" in json.dumps(body)
+
+
+@pytest.mark.parametrize("precision", ["f32", "bf16"])
+def test_an_onnx_model_passes_the_conformance_runner(build_dir, residual, tmp_path, precision):
+    pictures = [png(8, 8, lambda x, y: (x * 31 + y * 17) % 256), png(40, 33, lambda x, y: (x * x + 5 * y) % 256)]
+    (tmp_path / "ask.json").write_text(json.dumps({"image": [base64.b64encode(picture).decode() for picture in pictures]}))
+    done = subprocess.run([f"{build_dir}/bin/maas-plugin-check", f"{build_dir}/plugins/maas.vision.so", "--model", residual,
+                           "--option", f"precision={precision}", "--input", tmp_path / "ask.json"], capture_output=True, text=True, timeout=600)
+    assert done.returncode == 0 and " 0 failed" in done.stdout, done.stdout + done.stderr
+
+
+def test_handwritten_digits_by_a_model_of_raw_numbers(release_dir, data, tmp_path):  # noqa: F811
+    """mnist.onnx wants 0 to 255: the manifest's scale of 1. tests/unit/graph counts all 10,000."""
+    folder = tmp_path / "model"
+    folder.mkdir()
+    shutil.copy(data / "onnx/mnist.onnx", folder / "model.onnx")
+    (folder / "labels.txt").write_text("".join(f"{digit}\n" for digit in range(10)))
+    (folder / "preprocess.txt").write_text("scale 1\n")
+    pixels = gzip.open(data / "vision/mnist/t10k-images-idx3-ubyte.gz").read()[16:]
+    labels = gzip.open(data / "vision/mnist/t10k-labels-idx1-ubyte.gz").read()[8:]
+    pictures = [png(28, 28, lambda x, y, i=i: pixels[i * 784 + y * 28 + x]) for i in range(64)]
+    (tmp_path / "ask.json").write_text(json.dumps({"image": [base64.b64encode(picture).decode() for picture in pictures]}))
+    done = subprocess.run([f"{release_dir}/bin/maas-plugin-check", "run", f"{release_dir}/plugins/maas.vision.so", "--model", folder,
+                           "--input", tmp_path / "ask.json"], capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
+    first = [row[0] for row in json.loads(done.stdout)["label"]]
+    assert sum(int(got) == want for got, want in zip(first, labels)) >= 63
+
+
+WRONG = [
+    ("preprocess.txt", "width 0\n", "line 1: 'width' must be a whole number"),
+    ("preprocess.txt", "\nmean 1 2\n", "line 2: 'mean' must be one number or three"),
+    ("preprocess.txt", "deviation 0\n", "'deviation' must be above 0"),
+    ("preprocess.txt", "colours cmyk\n", "'colours' must be bgr or rgb"),
+    ("preprocess.txt", "size 3\n", "'size' is no key; there are width, height"),
+    ("preprocess.txt", "scale 1 2 3 4 5\n", "too many words"),
+    ("preprocess.txt", "width 64\n", "[1, 3, 32, 32]"),
+    ("labels.txt", "one\ntwo\n", "'labels.txt' has 2 labels, the model has 10 classes"),
+    ("labels.txt", "\n" * 10, "line 1: a label has 1 to 255 bytes"),
+    ("model.onnx", "no model", "no ONNX model, or is damaged"),
+]
+
+
+@pytest.mark.parametrize("name, text, why", WRONG)
+def test_a_wrong_artifact_is_refused_with_its_reason(build_dir, residual, tmp_path, name, text, why):
+    (residual / name).write_text(text)
+    (tmp_path / "ask.json").write_text(json.dumps({"image": [base64.b64encode(png(8, 8, lambda x, y: x)).decode()]}))
+    done = subprocess.run([f"{build_dir}/bin/maas-plugin-check", "run", f"{build_dir}/plugins/maas.vision.so", "--model", residual,
+                           "--input", tmp_path / "ask.json"], capture_output=True, text=True, timeout=60)
+    assert done.returncode != 0 and why in done.stdout + done.stderr, done.stdout + done.stderr
+
+
+def test_the_coverage_report(build_dir, data):  # noqa: F811
+    """What a model needs is told before it is loaded."""
+    done = subprocess.run([f"{build_dir}/bin/maas-onnx", data / "onnx/cifar10_resnet20.onnx"], capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0 and "Conv" in done.stdout and "float32 [1, 3, 32, 32]" in done.stdout, done.stdout
+    lacking = "/usr/share/libonnx-testdata/data/node/test_gru_defaults/model.onnx"
+    done = subprocess.run([f"{build_dir}/bin/maas-onnx", lacking], capture_output=True, text=True, timeout=60)
+    assert done.returncode == 1 and "GRU" in done.stdout and "missing: it is not known" in done.stdout, done.stdout
