@@ -34,6 +34,9 @@ static maas_status read_text(const char *root, const char *name, char **out, maa
         status = maas_fail(error, MAAS_E_INTERNAL, "'%s' cannot be read", name);
     else if (memchr(text, 0, (size_t)what.st_size))
         status = maas_fail(error, MAAS_E_INVALID, "'%s' is no text: it holds a NUL", name);
+    else if (what.st_size && text[what.st_size - 1] != '\n')
+        status = maas_fail(error, MAAS_E_INVALID,
+                           "the last line of '%s' has no end: is the file cut?", name);
     close(fd);
     if (status)
         free(text);
@@ -48,7 +51,6 @@ struct words {
     const char *word[WORDS_MAX + 1]; /* the key first */
     uint32_t count;
     uint32_t line;
-    const char *key;
 };
 
 static maas_status wrong(const struct words *w, const char *wanted, maas_error *error)
@@ -181,7 +183,8 @@ maas_status manifest_read(const char *root, struct prepare *p, bool *softmax, ma
     if (status)
         return maas_fail(error, status, "%s", why.text);
     struct words w = { .line = 0 };
-    for (char *line = text, *next; !status && line; line = next) {
+    bool ended = false;
+    for (char *line = text, *next; !status && line && !ended; line = next) {
         next = strchr(line, '\n');
         if (next)
             *next++ = 0;
@@ -189,9 +192,14 @@ maas_status manifest_read(const char *root, struct prepare *p, bool *softmax, ma
         if (!cut(line, &w))
             status = maas_fail(error, MAAS_E_INVALID, "'preprocess.txt', line %u: too many words",
                                w.line);
+        else if (w.count == 1 && strcmp(w.word[0], "end") == 0)
+            ended = true;
         else if (w.count)
             status = take_key(&w, p, softmax, error);
     }
+    if (!status && !ended)
+        status = maas_fail(error, MAAS_E_INVALID,
+                           "'preprocess.txt' has no last line 'end': is the file cut?");
     free(text);
     return status;
 }

@@ -160,7 +160,8 @@ struct space {
 
 static uint32_t window_side(uint32_t side)
 {
-    return side / WINDOWS < 2 ? 2 : side / WINDOWS;
+    const uint32_t window = (side + WINDOWS - 1) / WINDOWS;
+    return window < 2 ? (side < 2 ? 1 : 2) : window;
 }
 
 static bool space_take(const maas_model *m, size_t cells, size_t extra, struct space *s)
@@ -236,7 +237,8 @@ static maas_status explain_describe(maas_model *m, maas_signature *s, maas_error
     return status;
 }
 
-/* A window of the picture: a seventh of its side, moved by half of that. */
+/* A window of the picture: a seventh of its side, moved by half of that; over an ONNX model, which
+ * may be large, by all of it. */
 struct window {
     uint32_t top, left, height, width;
 };
@@ -271,6 +273,13 @@ static maas_status cover(const maas_model *m, const struct space *s, struct wind
     return status;
 }
 
+/* Where window `at` of an axis begins; the last ones end with the picture. */
+static uint32_t place_of(uint32_t at, uint32_t overlap, uint32_t side, uint32_t window)
+{
+    const uint32_t place = at * window / overlap, last = side > window ? side - window : 0;
+    return place < last ? place : last;
+}
+
 static void mean_of(const maas_model *m, const struct space *s, float mean[3])
 {
     const struct prepare *p = &m->scorer.prepare;
@@ -285,6 +294,7 @@ static maas_status occlude(const maas_model *m, const maas_request *r, const str
                            maas_error *error)
 {
     const struct prepare *p = &m->scorer.prepare;
+    const uint32_t overlap = m->scorer.graph ? 1 : 2;
     float mean[3] = { 0 };
     struct window w = { .height = window_side(p->height), .width = window_side(p->width) };
     uint32_t first = 0;
@@ -294,12 +304,13 @@ static maas_status occlude(const maas_model *m, const maas_request *r, const str
     for (uint32_t c = 1; c < m->scorer.classes; c++)
         first = s->scores[c] > s->scores[first] ? c : first;
     const float whole = s->scores[first];
-    for (w.top = 0; !status && w.top + w.height <= p->height; w.top += w.height / 2)
-        for (w.left = 0; !status && w.left + w.width <= p->width; w.left += w.width / 2) {
-            status = cover(m, s, w, first, whole, mean, error);
-            if (m->host->cancelled(m->host, r))
-                return maas_fail(error, MAAS_E_CANCELLED, "cancelled");
-        }
+    for (uint32_t i = 0; !status && i < WINDOWS * WINDOWS * overlap * overlap; i++) {
+        w.top = place_of(i / (WINDOWS * overlap), overlap, p->height, w.height);
+        w.left = place_of(i % (WINDOWS * overlap), overlap, p->width, w.width);
+        status = cover(m, s, w, first, whole, mean, error);
+        if (m->host->cancelled(m->host, r))
+            return maas_fail(error, MAAS_E_CANCELLED, "cancelled");
+    }
     return status;
 }
 

@@ -37,8 +37,9 @@ size_t scorer_at(const struct scorer *s, uint32_t c, uint32_t y, uint32_t x);
 /* How bright that pixel was, 0 to 1. */
 float scorer_grey(const struct scorer *s, const float *picture, uint32_t y, uint32_t x);
 
-/* ---- manifest.c: preprocess.txt, a key and its values a line; what stands there replaces what
- * `p` and `softmax` hold. A file that is not there changes nothing. */
+/* ---- manifest.c: preprocess.txt, a key and its values a line, at last the word `end`, so that a
+ * cut file is none; what stands there replaces what `p` and `softmax` hold. A file that is not
+ * there changes nothing. */
 maas_status manifest_read(const char *root, struct prepare *p, bool *softmax, maas_error *error);
 /* labels.txt, a name a line: exactly `classes`; *text holds what *labels point into. */
 maas_status labels_read(const char *root, uint32_t classes, maas_str **labels, char **text,
