@@ -59,10 +59,12 @@ uint32_t graph_coverage(const struct graph *g,
 maas_status graph_covered(const struct graph *g, maas_error *error);
 
 struct plan;
+#define PLAN_BYTES_MAX ((uint64_t)8 << 30)
 struct plan_options {
     bool bf16;  /* convolutions and large products in bfloat16 */
     bool plain; /* no fusing and no library but the plain kernels: what the others are compared with
                  */
+    uint64_t bytes_max; /* of constants, and of values; 0: PLAN_BYTES_MAX of each */
 };
 /* inputs: type and shape of each of the graph's inputs; where data is set, the value is constant.
  * The graph and constant inputs are borrowed until plan_free. MAAS_E_PRECONDITION: a shape hangs on

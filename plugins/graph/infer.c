@@ -123,7 +123,7 @@ static maas_status fold(struct plan *p, struct step *s, maas_error *error)
         if (s->out[i] && !plan_constant(p, s->out[i]))
             return no_memory(error);
     const size_t room = (s->call.space_bytes + 63) / 64 * 64;
-    if (room && !(s->call.space = room > TENSOR_BYTES_MAX ? NULL : aligned_alloc(64, room)))
+    if (room && !(s->call.space = room > p->options.bytes_max ? NULL : aligned_alloc(64, room)))
         return no_memory(error);
     maas_status status = s->op->run(&s->call, error);
     free(s->call.space);

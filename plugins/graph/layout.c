@@ -8,8 +8,6 @@
 
 #include "plan.h"
 
-#define BLOCK_BYTES_MAX ((size_t)16 << 30)
-
 static struct slot *owner(struct slot *s)
 {
     while (s->same)
@@ -127,7 +125,7 @@ static void place(struct slot *s, struct slot **placed, uint32_t count)
     s->at = at;
 }
 
-static size_t place_all(struct slot **all, uint32_t count)
+static size_t place_all(struct slot **all, uint32_t count, size_t bytes_max)
 {
     size_t most = 0;
     for (uint32_t i = 0; i < count; i++) {
@@ -142,7 +140,7 @@ static size_t place_all(struct slot **all, uint32_t count)
         qsort(all, i, sizeof(*all), lower_first);
         place(all[i], all, i);
         most = all[i]->at + all[i]->bytes > most ? all[i]->at + all[i]->bytes : most;
-        if (most > BLOCK_BYTES_MAX)
+        if (most > bytes_max)
             return most;
     }
     return most;
@@ -191,7 +189,7 @@ maas_status plan_lay_out(struct plan *p, maas_error *error)
     find_views(p);
     find_sums(p);
     find_lives(p, all, &count);
-    size_t bytes = place_all(all, count);
+    size_t bytes = place_all(all, count, p->options.bytes_max);
     free(all);
     place_untouched(p, &bytes);
     for (uint32_t i = 0; i < p->step_count; i++)
@@ -199,11 +197,11 @@ maas_status plan_lay_out(struct plan *p, maas_error *error)
             space_of(&p->steps[i]) > p->space_bytes ? space_of(&p->steps[i]) : p->space_bytes;
     p->space_bytes = (p->space_bytes + 63) / 64 * 64;
     p->block_bytes = bytes + p->space_bytes;
-    if (p->block_bytes > BLOCK_BYTES_MAX)
+    if (p->block_bytes > p->options.bytes_max)
         return maas_fail(
             error, MAAS_E_EXHAUSTED,
             "the model needs %zu bytes of memory for its values; at most %zu are allowed",
-            p->block_bytes, BLOCK_BYTES_MAX);
+            p->block_bytes, (size_t)p->options.bytes_max);
     p->block = aligned_alloc(64, p->block_bytes + 64);
     if (!p->block)
         return maas_fail(error, MAAS_E_EXHAUSTED, "no memory for %zu bytes of values",

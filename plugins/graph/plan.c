@@ -5,8 +5,6 @@
 
 #include "plan.h"
 
-#define PLAN_ARENA_MAX ((size_t)4 << 30)
-
 static maas_status make(struct plan *p, const struct tensor *inputs, maas_error *error)
 {
     maas_status status = plan_infer(p, inputs, error);
@@ -22,8 +20,10 @@ static struct plan *plan_empty(const struct graph *g, const struct plan_options 
     struct plan *p = calloc(1, sizeof(*p));
     if (p) {
         p->graph = g;
-        p->arena.most = PLAN_ARENA_MAX;
         p->options = options ? *options : (struct plan_options){ .plain = false };
+        if (!p->options.bytes_max)
+            p->options.bytes_max = PLAN_BYTES_MAX;
+        p->arena.most = p->options.bytes_max;
     }
     return p;
 }
@@ -31,7 +31,8 @@ static struct plan *plan_empty(const struct graph *g, const struct plan_options 
 maas_status plan_new(const struct graph *g, const struct tensor *inputs,
                      const struct plan_options *options, struct plan **out, maas_error *error)
 {
-    static const struct plan_options plain = { .plain = true };
+    const struct plan_options plain = { .plain = true,
+                                        .bytes_max = options ? options->bytes_max : 0 };
     maas_status status = graph_covered(g, error);
     if (status)
         return status;

@@ -6,9 +6,10 @@
 
 PACKAGES_BUILD="gcc g++ cmake ninja-build pkg-config libc6-dev libh2o-evloop-dev libssl-dev libhiredis-dev libpq-dev
     libopenblas-dev liblapacke-dev libcmocka-dev libsimdjson-dev libjansson-dev libyaml-dev libarchive-dev
-    libseccomp-dev uthash-dev libjpeg62-turbo-dev libpng-dev libwebp-dev zlib1g-dev"
+    libseccomp-dev uthash-dev libjpeg62-turbo-dev libpng-dev libwebp-dev zlib1g-dev libprotobuf-c-dev
+    protobuf-c-compiler libdnnl-dev"
 PACKAGES_RUN="openssl curl postgresql-15 redis-server"
-PACKAGES_TEST="python3 python3-pytest python3-numpy python3-sklearn clang-format shellcheck make"
+PACKAGES_TEST="python3 python3-pytest python3-numpy python3-sklearn clang-format shellcheck make libonnx-testdata"
 PACKAGES_FUZZ="clang libclang-rt-14-dev"
 PACKAGES_BENCH="python3 nginx-light nghttp2-client"
 

@@ -14,9 +14,9 @@ enum relation { EQUAL, GREATER, GREATER_OR_EQUAL, LESS, LESS_OR_EQUAL, AND, OR, 
      : r == GREATER_OR_EQUAL ? (a) >= (b)                                                          \
      : r == LESS             ? (a) < (b)                                                           \
      : r == LESS_OR_EQUAL    ? (a) <= (b)                                                          \
-     : r == AND              ? (a) && (b)                                                          \
-     : r == OR               ? (a) || (b)                                                          \
-                             : !(a) != !(b))
+     : r == AND              ? (a) != 0 && (b) != 0                                                \
+     : r == OR               ? (a) != 0 || (b) != 0                                                \
+                             : ((a) != 0) != ((b) != 0))
 
 static bool relate(enum relation r, const struct tensor *x, size_t x_at, const struct tensor *y,
                    size_t y_at)
