@@ -45,7 +45,7 @@ void *arena_take(struct arena *a, size_t count, size_t size)
 char *arena_text(struct arena *a, const char *text, size_t len)
 {
     char *copy = arena_take(a, len + 1, 1);
-    if (copy)
+    if (copy && len)
         memcpy(copy, text, len);
     return copy;
 }
