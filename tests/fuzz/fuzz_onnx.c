@@ -36,7 +36,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     struct tensor in[GRAPH_PORTS_MAX] = { 0 };
     uint32_t nodes = 0;
     maas_error error = MAAS_ERROR_INIT;
-    const struct plan_options options = { .plain = size % 2, .bytes_max = 1 << 26 };
+    const struct plan_options options = { .plain = size % 2, .bytes_max = 1 << 22 };
     if (size > FILE_BYTES_MAX || graph_parse(data, size, &g, &error))
         return 0;
     graph_coverage(g, tell, &nodes);

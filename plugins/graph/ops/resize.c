@@ -152,8 +152,10 @@ static void weigh(const struct call *c, const struct resize *r, double x, double
         place[0] = (int64_t)nearest(c, x);
         weight[0] = 1;
     } else if (r->mode == LINEAR) {
-        weight[1] = 1 - t;
-        weight[2] = t;
+        place[0] = (int64_t)low;
+        place[1] = (int64_t)low + 1;
+        weight[0] = 1 - t;
+        weight[1] = t;
     } else {
         weight[0] = ((a * (t + 1) - 5 * a) * (t + 1) + 8 * a) * (t + 1) - 4 * a;
         weight[1] = ((a + 2) * t - (a + 3)) * t * t + 1;
@@ -201,7 +203,7 @@ static double sum_up(const struct call *c, const struct resize *r, const struct 
         for (d = 0; d < x->rank; d++) {                               /* the next */
             if (r->mode == NEAREST || (r->scale[d] == 1 && !r->crop)) /* one tap alone has weight */
                 continue;
-            if (++tap[d] < TAPS)
+            if (++tap[d] < (r->mode == LINEAR ? 2 : TAPS))
                 break;
             tap[d] = 0;
         }
