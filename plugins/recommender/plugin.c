@@ -129,8 +129,8 @@ static bool space_take(const maas_model *m, const maas_request *r, struct space 
                  rank = m->rec.rank;
     const size_t rated = items + n;
     const size_t bytes = rank * (rank + 1) * sizeof(double) +
-                         (items + users + 2 * rated + rank) * sizeof(float) + rated * sizeof(uint32_t) +
-                         64;
+                         (items + users + 2 * rated + rank) * sizeof(float) +
+                         rated * sizeof(uint32_t) + 64;
     uint8_t *memory = m->host->alloc(m->host, bytes, 64);
     if (!memory)
         return false;

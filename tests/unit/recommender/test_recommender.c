@@ -1,0 +1,213 @@
+/*
+ * test_recommender.c: the mathematics without the ABI: solving, folding in, cosines, damaged files.
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include <math.h>
+
+#include "recommender.h"
+
+static maas_status emit(const maas_host *host, const maas_request *request, const maas_named *out,
+                        uint32_t count)
+{
+    (void)host;
+    (void)request;
+    (void)out;
+    (void)count;
+    return MAAS_OK;
+}
+
+static int32_t cancelled(const maas_host *host, const maas_request *request)
+{
+    (void)host;
+    (void)request;
+    return 0;
+}
+
+static const maas_host host = { .size = sizeof(maas_host), .emit = emit, .cancelled = cancelled };
+static const maas_request job = { .size = sizeof(maas_request) };
+
+enum { USERS = 12, ITEMS = 9 };
+
+static struct rec_names numbered(uint32_t count)
+{
+    struct rec_names n = { .count = count,
+                           .from = calloc(count + 1, sizeof(uint64_t)),
+                           .text = calloc(count, 1) };
+    for (uint32_t i = 0; i < count; i++) {
+        n.text[i] = (char)('a' + i);
+        n.from[i + 1] = i + 1;
+    }
+    assert_true(rec_names_sort(&n));
+    return n;
+}
+
+/* Every third pair has a rating of 1 to 5. */
+static struct rec_model some_model(uint32_t method, uint32_t rank, float ridge)
+{
+    uint32_t user[USERS * ITEMS], item[USERS * ITEMS];
+    float value[USERS * ITEMS];
+    struct rec_ratings r = { .user = user, .item = item, .value = value };
+    for (uint32_t u = 0; u < USERS; u++)
+        for (uint32_t i = 0; i < ITEMS; i++)
+            if ((u * 7 + i * 5) % 3 == 0) {
+                user[r.count] = u;
+                item[r.count] = i;
+                value[r.count++] = (float)(1 + (u * i + u + 2 * i) % 5);
+            }
+    struct rec_model m = { .method = method,
+                           .rank = rank,
+                           .ridge = ridge,
+                           .alpha = 2,
+                           .most = 5,
+                           .mean = 3,
+                           .users = numbered(USERS),
+                           .items = numbered(ITEMS) };
+    const struct rec_learning how = { .sweeps = 200, .bias_ridge = 3, .random = 1 };
+    maas_error error = MAAS_ERROR_INIT;
+    assert_true(rec_rows_make(&m.by_user, &r, USERS, false) &&
+                rec_rows_make(&m.by_item, &r, ITEMS, true));
+    if (rank)
+        assert_int_equal(rec_learn(&m, &how, &host, &job, &error), MAAS_OK);
+    assert_true(rec_complete(&m));
+    return m;
+}
+
+static void cholesky_solves_what_it_was_given(void **state)
+{
+    (void)state;
+    double a[] = { 4, 0, 0, 2, 10, 0, -2, 5, 9 }, b[3], x[] = { 1, -2, 3 };
+    const double full[3][3] = { { 4, 2, -2 }, { 2, 10, 5 }, { -2, 5, 9 } };
+    for (int i = 0; i < 3; i++)
+        b[i] = full[i][0] * x[0] + full[i][1] * x[1] + full[i][2] * x[2];
+    assert_true(rec_solve(a, b, 3));
+    for (int i = 0; i < 3; i++)
+        assert_true(fabs(b[i] - x[i]) < 1e-12);
+    double wrong[] = { 1, 0, 2, 1 };
+    assert_false(rec_solve(wrong, b, 2)); /* not positive definite */
+}
+
+/* The last half of a sweep changed the items, so users are solved once more: at rest both agree. */
+static void folding_in_a_user_gives_its_own_factors(void **state)
+{
+    (void)state;
+    struct rec_model m = some_model(REC_IALS, 3, 0.5f);
+    double work[3 * 4];
+    float vector[3], bias;
+    for (uint32_t u = 0; u < USERS; u++) {
+        const uint64_t from = m.by_user.from[u];
+        assert_true(rec_fold(&m, m.by_user.column + from, m.by_user.value + from,
+                             (uint32_t)(m.by_user.from[u + 1] - from), work, vector, &bias));
+        for (uint32_t k = 0; k < 3; k++)
+            assert_true(fabsf(vector[k] - m.user_factors[u * 3 + k]) < 2e-3f);
+    }
+    rec_release(&m);
+}
+
+static void reasons_add_up_to_the_score(void **state)
+{
+    (void)state;
+    struct rec_model m = some_model(REC_IALS, 3, 0.5f);
+    double work[3 * 4];
+    float vector[3], bias, scores[ITEMS], parts[ITEMS];
+    const uint64_t from = m.by_user.from[1];
+    struct rec_person who = { m.by_user.column + from, m.by_user.value + from,
+                              (uint32_t)(m.by_user.from[2] - from), vector, 0 };
+    assert_true(rec_fold(&m, who.items, who.values, who.count, work, vector, &bias));
+    rec_scores(&m, &who, scores, NULL);
+    for (uint32_t i = 0; i < ITEMS; i++) {
+        float sum = 0;
+        rec_because(&m, &who, i, work, parts);
+        for (uint32_t k = 0; k < who.count; k++)
+            sum += parts[k];
+        assert_true(fabsf(sum - scores[i]) < 1e-4f);
+    }
+    rec_release(&m);
+}
+
+static double rating(const struct rec_model *m, uint32_t u, uint32_t i)
+{
+    for (uint64_t k = m->by_user.from[u]; k < m->by_user.from[u + 1]; k++)
+        if (m->by_user.column[k] == i)
+            return (double)m->by_user.value[k];
+    return 0;
+}
+
+static double cosine(const struct rec_model *m, uint32_t a, uint32_t b)
+{
+    double ab = 0, aa = 0, bb = 0;
+    for (uint32_t u = 0; u < USERS; u++) {
+        ab += rating(m, u, a) * rating(m, u, b);
+        aa += rating(m, u, a) * rating(m, u, a);
+        bb += rating(m, u, b) * rating(m, u, b);
+    }
+    return ab / sqrt(aa * bb);
+}
+
+static void neighbours_are_those_of_the_definition(void **state)
+{
+    (void)state;
+    struct rec_model m = some_model(REC_ITEM_COSINE, 0, 1);
+    float scores[ITEMS], space[USERS];
+    const uint64_t from = m.by_user.from[0];
+    const struct rec_person who = { m.by_user.column + from, m.by_user.value + from,
+                                    (uint32_t)m.by_user.from[1], NULL, 0 };
+    rec_scores(&m, &who, scores, space);
+    for (uint32_t i = 0; i < ITEMS; i++) {
+        double sum = 0;
+        for (uint32_t j = 0; j < ITEMS; j++)
+            sum += rating(&m, 0, j) * cosine(&m, i, j);
+        assert_true(fabs(sum - (double)scores[i]) < 1e-4);
+        assert_true(fabs(cosine(&m, 0, i) - (double)rec_overlap(&m, 0, i)) < 1e-5);
+    }
+    rec_release(&m);
+}
+
+/* Every byte that is changed, and every length, is noticed. */
+static void a_damaged_file_is_refused(void **state)
+{
+    (void)state;
+    struct rec_model m = some_model(REC_ALS, 2, 1), read;
+    char folder[] = "/tmp/test-recommender-XXXXXX", path[64];
+    maas_error error = MAAS_ERROR_INIT;
+    assert_non_null(mkdtemp(folder));
+    snprintf(path, sizeof(path), "%s/recommender.model", folder);
+    assert_int_equal(rec_write(folder, &m, &error), MAAS_OK);
+    assert_int_equal(rec_read(folder, &read, &error), MAAS_OK);
+    assert_memory_equal(read.item_factors, m.item_factors, ITEMS * 2 * sizeof(float));
+    rec_release(&read);
+    FILE *f = fopen(path, "rb");
+    uint8_t bytes[1 << 14];
+    const size_t len = fread(bytes, 1, sizeof(bytes), f);
+    fclose(f);
+    for (size_t i = 0; i < 2 * len; i++) {
+        f = fopen(path, "wb");
+        bytes[i % len] ^= i < len ? 0x55 : 0;
+        fwrite(bytes, 1, i < len ? len : i - len, f);
+        fclose(f);
+        bytes[i % len] ^= i < len ? 0x55 : 0;
+        assert_int_not_equal(rec_read(folder, &read, &error), MAAS_OK);
+    }
+    unlink(path);
+    rmdir(folder);
+    rec_release(&m);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(cholesky_solves_what_it_was_given),
+        cmocka_unit_test(folding_in_a_user_gives_its_own_factors),
+        cmocka_unit_test(reasons_add_up_to_the_score),
+        cmocka_unit_test(neighbours_are_those_of_the_definition),
+        cmocka_unit_test(a_damaged_file_is_refused),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
