@@ -39,14 +39,21 @@ def files_of(folder):
     return {file.name: file.read_bytes() for file in folder.iterdir()}
 
 
-def test_a_residual_network_is_served(place, build_dir, data, residual):  # noqa: F811
-    deploy(place, build_dir, "objects", files_of(residual))
+@pytest.fixture
+def own_place(installations, build_dir):
+    """Its own: a model that stays deployed is seen by every other test."""
+    with installations(build_dir) as here:
+        yield here
+
+
+def test_a_residual_network_is_served(own_place, build_dir, data, residual):  # noqa: F811
+    deploy(own_place, build_dir, "objects", files_of(residual))
     photos = {name: base64.b64encode((data / f"vision/imagenet-photos/{name}_128.png").read_bytes()).decode()
               for name in ("bird", "cat", "parrot")}
 
     def ask(**more):
-        return place.request("POST", "/v1/image-classification", {"model": "objects", **more})
-    place.until(lambda: ask(image=photos["bird"])[0] == 200, 20)
+        return own_place.request("POST", "/v1/image-classification", {"model": "objects", **more})
+    own_place.until(lambda: ask(image=photos["bird"])[0] == 200, 20)
     status, _, body = ask(image=photos["cat"], top_k=3)
     assert status == 200 and body["label"] == "cat" and len(body["labels"]) == 3, body
     assert 0 < body["labels"][2]["score"] <= body["labels"][0]["score"] <= 1
@@ -66,7 +73,7 @@ def test_an_onnx_model_passes_the_conformance_runner(build_dir, residual, tmp_pa
     assert done.returncode == 0 and " 0 failed" in done.stdout, done.stdout + done.stderr
 
 
-def test_handwritten_digits_by_a_model_of_raw_numbers(release_dir, data, tmp_path):  # noqa: F811
+def test_handwritten_digits_by_a_model_of_raw_numbers(build_dir, data, tmp_path):  # noqa: F811
     """mnist.onnx wants 0 to 255: the manifest's scale of 1. tests/unit/graph counts all 10,000."""
     folder = tmp_path / "model"
     folder.mkdir()
@@ -77,7 +84,7 @@ def test_handwritten_digits_by_a_model_of_raw_numbers(release_dir, data, tmp_pat
     labels = gzip.open(data / "vision/mnist/t10k-labels-idx1-ubyte.gz").read()[8:]
     pictures = [png(28, 28, lambda x, y, i=i: pixels[i * 784 + y * 28 + x]) for i in range(64)]
     (tmp_path / "ask.json").write_text(json.dumps({"image": [base64.b64encode(picture).decode() for picture in pictures]}))
-    done = subprocess.run([f"{release_dir}/bin/maas-plugin-check", "run", f"{release_dir}/plugins/maas.vision.so", "--model", folder,
+    done = subprocess.run([f"{build_dir}/bin/maas-plugin-check", "run", f"{build_dir}/plugins/maas.vision.so", "--model", folder,
                            "--input", tmp_path / "ask.json"], capture_output=True, text=True, timeout=60)
     assert done.returncode == 0, done.stderr
     first = [row["label"] for row in json.loads(done.stdout)["results"]]

@@ -88,19 +88,26 @@ def test_who_gets_what(build_dir, tastes, tmp_path, method):
     assert answer is None and "'similar' needs 'items'" in why
 
 
-def test_through_the_gateway_with_reasons(place, build_dir, tastes, tmp_path):
+@pytest.fixture
+def own_place(installations, build_dir):
+    """Its own: a model that stays deployed is seen by every other test."""
+    with installations(build_dir) as here:
+        yield here
+
+
+def test_through_the_gateway_with_reasons(own_place, build_dir, tastes, tmp_path):
     Trainer(build_dir, "maas.recommender").train(tastes, tmp_path / "model", method="ials", rank=2, ridge=0.1)
-    place.allow_plugin(f"{build_dir}/plugins/maas.recommender.so")
-    assert place.admin("POST", "/admin/v1/models", {"name": "drinks", "task": "recommendation"})[0] == 201
-    status, _, version = place.admin("POST", "/admin/v1/models/drinks/versions?plugin=maas.recommender",
+    own_place.allow_plugin(f"{build_dir}/plugins/maas.recommender.so")
+    assert own_place.admin("POST", "/admin/v1/models", {"name": "drinks", "task": "recommendation"})[0] == 201
+    status, _, version = own_place.admin("POST", "/admin/v1/models/drinks/versions?plugin=maas.recommender",
                                      pack({"recommender.model": (tmp_path / "model/recommender.model").read_bytes()}),
                                      headers={"Content-Type": "application/x-tar"})
     assert status == 201, version
-    place.admin("PUT", "/admin/v1/deployments/drinks", {"model": "drinks", "version": version["number"], "visibility": "all"})
+    own_place.admin("PUT", "/admin/v1/deployments/drinks", {"model": "drinks", "version": version["number"], "visibility": "all"})
 
     def ask(**more):
-        return place.request("POST", "/v1/recommendations", {"model": "drinks", **more})
-    place.until(lambda: ask(user="bob")[0] == 200, 20)
+        return own_place.request("POST", "/v1/recommendations", {"model": "drinks", **more})
+    own_place.until(lambda: ask(user="bob")[0] == 200, 20)
     status, _, one = ask(user="bob", k=2, explain=True)
     assert status == 200 and one["items"][0]["id"] == "scones" and "tea" in json.dumps(one["explanation"]), one
     status, _, both = ask(user=["bob", "eve"], k=2)
