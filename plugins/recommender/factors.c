@@ -100,7 +100,9 @@ static void bias_side(const struct rec_model *m, const struct rec_rows *rows, fl
         double sum = 0;
         for (uint64_t i = rows->from[r]; i < rows->from[r + 1]; i++)
             sum += (double)rows->value[i] - (double)m->mean - (double)other[rows->column[i]];
-        own[r] = (float)(sum / ((double)(rows->from[r + 1] - rows->from[r]) + (double)ridge));
+        const double weight = (double)(rows->from[r + 1] - rows->from[r]) + (double)ridge;
+        own[r] =
+            weight > 0 ? (float)(sum / weight) : 0; /* without ratings and ridge: as the mean */
     }
 }
 

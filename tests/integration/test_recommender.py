@@ -34,6 +34,8 @@ def test_ratings_are_predicted_better_than_by_biases_alone(release_dir, tweets, 
     assert abs(mean["test_rmse"] - 1.83097) < 1e-4
     told = trainer.train(tweets, tmp_path / "als", method="als", test_every=5)
     assert told["test_rmse"] <= 1.62 and told["test_mae"] <= 1.25
+    told = trainer.train(tweets, tmp_path / "unshrunk", method="als", test_every=5, bias_ridge=0)
+    assert 1.7 < told["test_rmse"] < 2  # a number, and worse: shrinking is what makes the difference
 
 
 def test_lists_hold_what_was_liked_later(release_dir, tweets, tmp_path):
