@@ -10,7 +10,7 @@
 # and may set ASK and CURL, the names of functions of its own that send and show a request which is no JSON.
 
 DEMO=$DIR/demo
-MODELS_ALL="diabetes language digits"
+MODELS_ALL="diabetes language digits libraries"
 
 model_use() { # NAME
     MODEL=$1

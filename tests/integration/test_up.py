@@ -165,7 +165,7 @@ def test_a_second_up_is_quick_and_harmless(home):
 def test_all_demo_models_are_trained_on_real_data_and_answer(home):
     done = home.up(models=None)
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-2000:]
-    assert {m["id"] for m in home.request("GET", "/v1/models")[2]["data"]} == {"diabetes", "language", "digits"}
+    assert {m["id"] for m in home.request("GET", "/v1/models")[2]["data"]} == {"diabetes", "language", "digits", "libraries"}
     worth = {line.split()[1].rstrip(":"): float(line.rstrip(")").split()[-1]) for line in done.stdout.splitlines() if "(test_" in line}
     assert worth["language"] > 0.98 and worth["digits"] > 0.96, worth
     done = home.up("--check", models=None)
