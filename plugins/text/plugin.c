@@ -1,5 +1,5 @@
 /*
- * plugin.c: "maas.textcls": the class of a text, by a linear model over hashed n-grams.
+ * plugin.c: "maas.textcls": the class of a text, by a linear model over hashed n-grams or an LSTM.
  *
  * Input "text" BYTES [rows]; outputs "label" BYTES [rows, k] and "score" FP32 [rows, k], best
  * first; k is the parameter top_k, or all classes where there are fewer. Explained by "word" BYTES
@@ -12,7 +12,7 @@
 
 #include <stdlib.h>
 
-#include "text.h"
+#include "train.h"
 
 enum { WORDS_MAX = 1024 }; /* that are explained, of a text */
 
@@ -96,18 +96,23 @@ static void rank(const struct text_model *m, float *scores, uint32_t k, maas_str
     }
 }
 
-/* One block of the host's for a call: texts and numbers, `cells` each, and a row of scores. */
+/* One block of the host's for a call: what a text is computed in, texts and numbers, `cells` each,
+ * and a row of scores. */
 struct space {
+    float *scratch;
     maas_str *texts;
     float *numbers, *scores;
 };
 
-static bool space_take(const maas_model *m, size_t cells, struct space *out)
+static bool space_take(const maas_model *m, size_t cells, bool explaining, struct space *out)
 {
-    size_t bytes = cells * (sizeof(maas_str) + sizeof(float)) + m->text.classes * sizeof(float);
-    out->texts = m->host->alloc(m->host, bytes, 64);
-    if (!out->texts)
+    const size_t scratch = file_aligned(text_scratch(&m->text, explaining) * sizeof(float));
+    out->scratch = m->host->alloc(
+        m->host,
+        scratch + cells * (sizeof(maas_str) + sizeof(float)) + m->text.classes * sizeof(float), 64);
+    if (!out->scratch)
         return false;
+    out->texts = (maas_str *)(void *)((char *)out->scratch + scratch);
     out->numbers = (float *)(void *)(out->texts + cells);
     out->scores = out->numbers + cells;
     return true;
@@ -129,17 +134,17 @@ static maas_status infer(maas_model *m, const maas_request *r, maas_error *error
     maas_status status = MAAS_OK;
     uint32_t k =
         r->params[0].integer < m->text.classes ? (uint32_t)r->params[0].integer : m->text.classes;
-    if (!space_take(m, (size_t)r->rows * k, &space))
+    if (!space_take(m, (size_t)r->rows * k, false, &space))
         return maas_fail(error, MAAS_E_EXHAUSTED, "no memory for %u rows", r->rows);
     for (uint32_t i = 0; i < r->rows && !status; i++) {
-        text_scores(&m->text, texts_of(r)[i], space.scores);
+        text_scores(&m->text, texts_of(r)[i], space.scratch, space.scores);
         rank(&m->text, space.scores, k, space.texts + (size_t)i * k, space.numbers + (size_t)i * k);
         if (m->host->cancelled(m->host, r))
             status = maas_fail(error, MAAS_E_CANCELLED, "cancelled");
     }
     if (!status)
         status = answer(m, r, m->outputs, &space, k);
-    m->host->free(m->host, space.texts);
+    m->host->free(m->host, space.scratch);
     return status;
 }
 
@@ -163,23 +168,30 @@ static uint32_t count_words(maas_str text)
     return count;
 }
 
-static void explain_row(const maas_model *m, maas_str text, float *scores, uint32_t width,
-                        maas_str *words, float *weights)
+static uint32_t first_label(const maas_model *m, maas_str text, const struct space *space)
+{
+    uint32_t first = 0;
+    text_scores(&m->text, text, space->scratch, space->scores);
+    for (uint32_t c = 1; c < m->text.classes; c++)
+        if (space->scores[c] > space->scores[first])
+            first = c;
+    return first;
+}
+
+static void explain_row(const maas_model *m, maas_str text, const struct space *space,
+                        uint32_t width, uint32_t row)
 {
     struct reader reader = { text.data, text.data + text.len };
     struct word word;
-    uint32_t first = 0;
-    text_scores(&m->text, text, scores);
-    for (uint32_t c = 1; c < m->text.classes; c++)
-        if (scores[c] > scores[first])
-            first = c;
+    maas_str *words = space->texts + (size_t)row * width;
+    float *weights = space->numbers + (size_t)row * width;
     for (uint32_t i = 0; i < width; i++) {
         bool there = words_next(&reader, &word);
         words[i] =
             there ? (maas_str){ word.from, (uint64_t)(word.to - word.from) } : (maas_str){ "", 0 };
         weights[i] = 0;
     }
-    text_words(&m->text, text, first, weights, width);
+    text_words(&m->text, text, first_label(m, text, space), space->scratch, weights, width);
 }
 
 static maas_status explain(maas_model *m, const maas_request *r, maas_error *error)
@@ -191,17 +203,16 @@ static maas_status explain(maas_model *m, const maas_request *r, maas_error *err
         uint32_t count = count_words(texts_of(r)[i]);
         width = count > width ? count : width;
     }
-    if (!space_take(m, (size_t)r->rows * width, &space))
+    if (!space_take(m, (size_t)r->rows * width, true, &space))
         return maas_fail(error, MAAS_E_EXHAUSTED, "no memory to explain %u rows", r->rows);
     for (uint32_t i = 0; i < r->rows && !status; i++) {
-        explain_row(m, texts_of(r)[i], space.scores, width, space.texts + (size_t)i * width,
-                    space.numbers + (size_t)i * width);
+        explain_row(m, texts_of(r)[i], &space, width, i);
         if (m->host->cancelled(m->host, r))
             status = maas_fail(error, MAAS_E_CANCELLED, "cancelled");
     }
     if (!status)
         status = answer(m, r, m->explanation, &space, width);
-    m->host->free(m->host, space.texts);
+    m->host->free(m->host, space.scratch);
     return status;
 }
 
@@ -232,8 +243,8 @@ static const void *extension(const char *id)
 static const maas_plugin plugin = { .size = sizeof(maas_plugin),
                                     .abi = MAAS_ABI,
                                     .id = "maas.textcls",
-                                    .version = "1.0",
-                                    .title = "Text classification by hashed n-grams",
+                                    .version = "1.1",
+                                    .title = "Text classification by n-grams or an LSTM",
                                     .vendor = "maas",
                                     .load = load,
                                     .unload = unload,

@@ -40,8 +40,11 @@ function(maas_layer name)
   endif()
 endfunction()
 
-# A third-party library from pkg-config as maas_ext_<name>, its headers as system headers.
+# A third-party library from pkg-config as maas_ext_<name>, its headers as system headers. Several folders may ask for it.
 function(maas_external name pkg)
+  if(TARGET maas_ext_${name})
+    return()
+  endif()
   pkg_check_modules(PC_${name} REQUIRED IMPORTED_TARGET ${pkg})
   add_library(maas_ext_${name} INTERFACE)
   target_include_directories(maas_ext_${name} SYSTEM INTERFACE ${PC_${name}_INCLUDE_DIRS})

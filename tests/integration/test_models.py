@@ -3,6 +3,7 @@ that it trained. Data by MAAS_TEST_DATA."""
 import csv
 import gzip
 import hashlib
+import json
 import lzma
 import os
 import pathlib
@@ -87,6 +88,43 @@ def test_english_sentiment_by_ngrams(release_dir, sentiment, tmp_path):
     assert trainer.evaluate(sentiment, tmp_path / "model")["test_accuracy"] >= 0.82
 
 
+@pytest.mark.soak
+def test_english_sentiment_by_an_lstm(release_dir, sentiment, tmp_path):
+    """The median of three seeds, since one in four is a sentence or two below."""
+    trainer = Trainer(release_dir, "maas.textcls")
+    worth = []
+    for seed in (1, 2, 5):
+        trainer.train(sentiment, tmp_path / str(seed), seed=seed, network="lstm", test_fraction=0)
+        worth.append(trainer.evaluate(sentiment, tmp_path / str(seed))["test_accuracy"])
+    assert sorted(worth)[1] >= 0.82, worth
+
+
+def test_an_lstm_learns_what_only_the_order_says(release_dir, tmp_path):
+    """The same words in every text: the class is whether the first is the last as well."""
+    rows = [[("same" if a == b else "other"), f"{a} x y z {b}" if flip else f"{a} y x z {b}"]
+            for _ in range(60) for a in ("red", "blue") for b in ("red", "blue") for flip in (0, 1)]
+    write_rows(tmp_path / "data/train.csv", ["label", "text"], rows)
+    trainer = Trainer(release_dir, "maas.textcls")
+    options = {"word_ngrams": 1, "negation": 0, "test_fraction": 0.2, "validation_fraction": 0.2, "epochs": 60, "patience": 60}
+    lstm = trainer.train(tmp_path / "data", tmp_path / "lstm", network="lstm", dropout=0, word_dropout=0, width=8, hidden=16, learning_rate=0.01,
+                         nb="false", **options)
+    ngrams = trainer.train(tmp_path / "data", tmp_path / "ngrams", **options)
+    assert lstm["test_accuracy"] == 1 and ngrams["test_accuracy"] < 0.8
+
+
+def test_rows_of_json_give_the_same_model_as_csv(release_dir, sentiment, tmp_path):
+    trainer = Trainer(release_dir, "maas.textcls")
+    rows = list(csv.DictReader(open(sentiment / "train.csv", encoding="utf-8")))[:500]
+    write_rows(tmp_path / "csv/train.csv", ["label", "text"], [[row["label"], row["text"]] for row in rows])
+    (tmp_path / "lines").mkdir()
+    with open(tmp_path / "lines/train.jsonl", "w", encoding="utf-8") as out:
+        out.writelines(json.dumps(row) + "\n" for row in rows)
+    for kind in ("csv", "lines"):
+        trainer.train(tmp_path / kind, tmp_path / f"{kind}.out", network="lstm", epochs=1, width=8, hidden=8)
+    assert (tmp_path / "csv.out/text.model").read_bytes() == (tmp_path / "lines.out/text.model").read_bytes()
+    assert trainer.evaluate(tmp_path / "lines", tmp_path / "csv.out") == trainer.evaluate(tmp_path / "csv", tmp_path / "csv.out")
+
+
 def test_chinese_sentiment_by_ngrams(release_dir, reviews, tmp_path):
     trainer = Trainer(release_dir, "maas.textcls")
     trainer.train(reviews, tmp_path / "model", test_fraction=0)
@@ -103,7 +141,8 @@ def test_the_same_seed_gives_the_same_bytes(release_dir, sentiment, tmp_path):
     assert a == b and a != c
 
 
-@pytest.mark.parametrize("options", [{}, {"optimiser": "sgd", "nb": "false", "char_ngrams": 4, "learning_rate": 0.5}])
+@pytest.mark.parametrize("options", [{}, {"optimiser": "sgd", "nb": "false", "char_ngrams": 4, "learning_rate": 0.5},
+                                     {"network": "lstm", "width": 16, "hidden": 8, "epochs": 2}])
 def test_the_text_classifier_passes_the_conformance_runner(build_dir, sentiment, tmp_path, options):
     rows = list(csv.reader(open(sentiment / "train.csv", encoding="utf-8")))
     write_rows(tmp_path / "data/train.csv", rows[0], rows[1:400])
