@@ -2,9 +2,12 @@
  * regression.c: POST /v1/regression.
  *
  *     {"features": [numbers] | {"name": number …} | [[numbers] …] | [{"name": number …} …],
- *      "explain"?, "model"?}
+ *      "interval"?, "level"?, "explain"?, "model"?}
  *     {"model", "version", "prediction", "interval"}                        one row in
  *     {"model", "version", "results": [{"prediction", "interval"} …]}       a list in
+ *
+ * A model whose features are texts (it has categories, or fills what is missing) is given each as
+ * it would stand in a file: strings, numbers as their digits, null as nothing.
  *
  * Named features are found by the model's labels: first where they would stand in the model's own
  * order, else by a small hash table built for this request, so a wide model with shuffled names
@@ -43,9 +46,47 @@ static struct field_name place_named(const struct decode *d, size_t row, struct 
 static maas_status wrong_value(const struct decode *d, const char *field, enum json_flat why,
                                const struct features *f)
 {
+    if (f->type->cell == JSON_CELL_STRING)
+        return reject(d, field, "'%s' must be a number, a string or null", field);
     if (why == JSON_FLAT_RANGE)
         return reject(d, field, "'%s' is out of the range of %s", field, f->type->name);
     return reject(d, field, "'%s' must be a number", field);
+}
+
+/* A cell of a model that takes texts. */
+static enum json_flat read_text(const struct decode *d, struct json_value value, void *out)
+{
+    struct str text = STR("");
+    bool flag;
+    if (json_bool(value, &flag) || (json_type(value) != JSON_NULL && !scalar_text(d, value, &text)))
+        return JSON_FLAT_TYPE;
+    *(maas_str *)out = (maas_str){ text.data, text.len };
+    return JSON_FLAT_OK;
+}
+
+static enum json_flat read_cell(const struct decode *d, const struct features *f,
+                                struct json_value value, void *out)
+{
+    size_t one;
+    return f->type->cell == JSON_CELL_STRING ? read_text(d, value, out)
+                                             : json_flatten(value, 0, f->type->cell, out, 1, &one);
+}
+
+static enum json_flat read_texts(const struct decode *d, const struct features *f,
+                                 struct json_value list, char *to, size_t *out_count)
+{
+    struct json_iter iter = json_children(list);
+    struct json_value value;
+    struct str key;
+    enum json_flat flat = JSON_FLAT_OK;
+    *out_count = 0;
+    while (flat == JSON_FLAT_OK && json_next(&iter, &key, &value)) {
+        if (*out_count == f->width)
+            return JSON_FLAT_MORE;
+        flat = read_text(d, value, to + *out_count * f->type->size);
+        *out_count += flat == JSON_FLAT_OK;
+    }
+    return flat;
 }
 
 static maas_status read_list(const struct decode *d, const struct features *f,
@@ -53,7 +94,9 @@ static maas_status read_list(const struct decode *d, const struct features *f,
 {
     size_t count = 0;
     char *to = f->data + row * f->width * f->type->size;
-    enum json_flat flat = json_flatten(value, 1, f->type->cell, to, f->width, &count);
+    enum json_flat flat = f->type->cell == JSON_CELL_STRING
+                              ? read_texts(d, f, value, to, &count)
+                              : json_flatten(value, 1, f->type->cell, to, f->width, &count);
     if (flat == JSON_FLAT_OK && count == f->width)
         return MAAS_OK;
     if (flat == JSON_FLAT_OK || flat == JSON_FLAT_MORE)
@@ -135,7 +178,6 @@ static maas_status read_named(const struct decode *d, struct features *f, struct
     struct str name;
     size_t count = 0;
     while (json_next(&iter, &name, &number)) {
-        size_t one;
         long index = find_label(f, name, count);
         struct field_name place = place_named(d, row, name);
         if (index < 0)
@@ -144,7 +186,7 @@ static maas_status read_named(const struct decode *d, struct features *f, struct
             return reject(d, place.text, "feature '%.*s' is there twice", shown(name), name.data);
         f->seen_in[index] = (uint32_t)row + 1;
         char *to = f->data + (row * f->width + (size_t)index) * f->type->size;
-        enum json_flat flat = json_flatten(number, 0, f->type->cell, to, 1, &one);
+        enum json_flat flat = read_cell(d, f, number, to);
         if (flat != JSON_FLAT_OK)
             return wrong_value(d, place.text, flat, f);
         count++;
@@ -226,7 +268,7 @@ static maas_status read_features(const struct decode *d, struct features *f,
     return status;
 }
 
-/* One input of rows by features, of numbers: what a regression model takes. */
+/* One input of rows by features, of numbers or texts: what a regression model takes. */
 static bool takes_features(const maas_signature *s, struct features *f)
 {
     if (s->input_count != 1 || s->inputs[0].ndim != 2 || s->inputs[0].shape[1] < 1)
@@ -235,21 +277,24 @@ static bool takes_features(const maas_signature *s, struct features *f)
         return false;
     *f = (struct features){ .port = &s->inputs[0], .type = datatype_of(s->inputs[0].dtype) };
     f->width = (size_t)f->port->shape[1];
-    return f->type && f->type->json && f->type->cell != JSON_CELL_STRING &&
-           f->type->cell != JSON_CELL_BOOL && f->width < UINT32_MAX / 4;
+    return f->type && f->type->json && f->type->cell != JSON_CELL_BOOL && f->width < UINT32_MAX / 4;
 }
 
 maas_status regression_decode(const struct decode *d, struct json_value root)
 {
     struct member members[] = { { .name = "features" },
                                 { .name = "model" },
-                                { .name = "explain" } };
+                                { .name = "explain" },
+                                { .name = "interval" },
+                                { .name = "level" } };
     struct features f;
     maas_status status = read_members(d, root, AT_TOP, members, COUNT_OF(members), false);
     if (status == MAAS_OK)
         status = task_check_model(d, &members[1]);
     if (status == MAAS_OK)
         status = task_read_explain(d, &members[2]);
+    for (size_t i = 3; i < COUNT_OF(members) && status == MAAS_OK; i++)
+        status = task_read_parameter(d, &members[i]);
     if (status != MAAS_OK)
         return status;
     if (!takes_features(d->context->signature, &f))

@@ -1,259 +1,429 @@
 /*
- * fit.c: least squares by QR.
+ * fit.c: weighted least squares over rows that are read again and again, in memory of p^2.
  *
- * Columns are scaled by powers of two (exact) and X P = Q R comes from LAPACK's dgeqp3
- * (Householder, column pivoting). The solution is refined on the augmented system [I X; X' 0] [r;
- * b] = [y; 0] with defects in long double; refining b alone does not help where the residual is
- * large (Wampler5: 6 digits). Standard errors: se_j = sqrt(sigma^2 (X'X)^-1_jj) with (X'X)^-1 =
- * R^-1 R^-T.
+ * One pass folds blocks of rows, sqrt(w) [x y], into a triangle [R z; 0 .] by Householder QR
+ * (LAPACK's dtpqrt); a ridge is p more rows, sqrt(lambda) s_j e_j. Then b = R^-1 z is refined: each
+ * further pass takes g = X'W(y - Xb) - Db in long double and solves R'R d = g (Bjorck's corrected
+ * seminormal equations), until d is below b's rounding. Columns, y and weights are scaled by powers
+ * of two, which is exact, so sizes neither overflow nor feign a dependence. Standard errors:
+ * se_j = sqrt(sigma^2 (R'R)^-1_jj), (R'R)^-1 = R^-1 R^-T.
  *
- * Rejected: the normal equations X'X b = X'y (they square the condition number: no digit is left on
- * one NIST set) and dgelsy, which does the same QR inside but keeps Q and R from the refinement.
- * Sources: Golub and Van Loan, Matrix Computations, ch. 5.3; Bjorck, Iterative refinement of linear
- * least squares solutions I, BIT 7 (1967).
+ * Digits on NIST's sets, worst coefficient: see tests/unit/plugins/test_linreg.c. Rejected: the
+ * normal equations by themselves (no digit is left on one NIST set); refining the augmented system
+ * [I X; X' 0], which needs a residual per row in memory.
+ * Sources: Golub and Van Loan, Matrix Computations, ch. 5; Gentleman, AS 75 (1974) for rows that
+ * come one by one; Bjorck, Stability analysis of the method of seminormal equations, LAA 88 (1987).
  */
-#include "linreg.h"
-
+#include <float.h>
 #include <math.h>
 #include <stdlib.h>
 
-/* LAPACK and BLAS by their Fortran names; all arrays column-major. */
-void dgeqp3_(const int *m, const int *n, double *a, const int *lda, int *jpvt, double *tau,
-             double *work, const int *lwork, int *info);
-void dormqr_(const char *side, const char *trans, const int *m, const int *n, const int *k,
-             const double *a, const int *lda, const double *tau, double *c, const int *ldc,
-             double *work, const int *lwork, int *info, size_t side_len, size_t trans_len);
-void dtrtrs_(const char *uplo, const char *trans, const char *diag, const int *n, const int *nrhs,
-             const double *a, const int *lda, double *b, const int *ldb, int *info, size_t uplo_len,
-             size_t trans_len, size_t diag_len);
-void dtrtri_(const char *uplo, const char *diag, const int *n, double *a, const int *lda, int *info,
-             size_t uplo_len, size_t diag_len);
+#include "lapack.h"
+#include "linreg.h"
 
-enum { REFINEMENTS = 3 };
+enum { BLOCK = 256, PANEL = 32, REFINEMENTS = 6 };
 /* A column whose part beyond the others is smaller than this is taken for rounding. The hardest
- * certified set, Wampler's fifth powers, stands at 1e-5. */
+ * certified set, Wampler's fifth powers, stands at 1e-5. Rounding grows with the root of the rows.
+ */
 #define DEPENDENT 1e-12
 
 struct qr {
-    int n, p, lwork;
-    double *a;     /* n x p column-major: R above, Householder vectors below */
-    double *tau;   /* p */
-    double *scale; /* p: the power of two each column was multiplied by */
-    double *work;
-    double *rhs; /* n */
-    int *pivot;  /* p, from 1 */
+    const struct rows *rows;
+    const struct fit_plan *plan;
+    int p, wide, panel;           /* wide: p + 1 */
+    double *r;                    /* wide x wide: R, z beside it */
+    double *block;                /* BLOCK x wide */
+    double *t, *work;             /* panel x wide each */
+    double *x;                    /* a row's terms, scaled */
+    double *scale;                /* p powers of two */
+    double scale_y, scale_weight; /* the latter a power of four: its root is exact, too */
+    double *penalty;              /* p: D, of scaled terms */
+    long double *b, *g, *sum;     /* p: solution, gradient, weighted sums of the terms */
+    long double weights, sum_y;
+    uint64_t n;
 };
 
 static void qr_release(struct qr *q)
 {
-    free(q->a);
-    free(q->tau);
-    free(q->scale);
+    free(q->r);
+    free(q->block);
+    free(q->t);
     free(q->work);
-    free(q->rhs);
-    free(q->pivot);
+    free(q->x);
+    free(q->scale);
+    free(q->penalty);
+    free(q->b);
+    free(q->g);
+    free(q->sum);
 }
 
-static bool qr_allocate(struct qr *q, uint64_t n, uint32_t p)
+static bool qr_allocate(struct qr *q)
 {
-    memset(q, 0, sizeof(*q));
-    q->n = (int)n;
-    q->p = (int)p;
-    q->lwork = 64 * ((int)p + 1) + 2 * (int)p;
-    q->a = malloc(n * p * sizeof(double));
-    q->tau = malloc(p * sizeof(double));
-    q->scale = malloc(p * sizeof(double));
-    q->work = malloc((size_t)q->lwork * sizeof(double));
-    q->rhs = malloc(n * sizeof(double));
-    q->pivot = calloc(p, sizeof(int));
-    return q->a && q->tau && q->scale && q->work && q->rhs && q->pivot;
+    size_t p = (size_t)q->p, wide = p + 1, panel = (size_t)q->panel;
+    q->r = calloc(wide * wide, sizeof(double));
+    q->block = calloc(BLOCK * wide, sizeof(double));
+    q->t = calloc(panel * wide, sizeof(double));
+    q->work = calloc(panel * wide, sizeof(double));
+    q->x = calloc(p, sizeof(double));
+    q->scale = calloc(p, sizeof(double));
+    q->penalty = calloc(p, sizeof(double));
+    q->b = calloc(p, sizeof(*q->b));
+    q->g = calloc(p, sizeof(*q->g));
+    q->sum = calloc(p, sizeof(*q->sum));
+    return q->r && q->block && q->t && q->work && q->x && q->scale && q->penalty && q->b && q->g &&
+           q->sum;
 }
 
-static void qr_load(struct qr *q, const double *x)
+/* The power of two that brings numbers up to `largest` near to 1. */
+static double scale_of(double largest)
 {
-    size_t n = (size_t)q->n, p = (size_t)q->p;
-    for (size_t j = 0; j < p; j++) {
-        double most = 0;
-        for (size_t i = 0; i < n; i++)
-            most = fmax(most, fabs(x[i * p + j]));
-        q->scale[j] = most > 0 ? ldexp(1.0, -ilogb(most)) : 1.0;
-        for (size_t i = 0; i < n; i++)
-            q->a[j * n + i] = x[i * p + j] * q->scale[j];
-    }
+    return largest > 0 ? ldexp(1.0, -ilogb(largest)) : 1.0;
 }
 
-static maas_status factor_failed(int info, maas_error *error)
+static void qr_scale(struct qr *q)
+{
+    const struct fit_plan *plan = q->plan;
+    for (size_t j = 0; j < (size_t)q->p; j++)
+        q->scale[j] = scale_of(plan->largest[j]);
+    q->scale_y = scale_of(plan->largest_y);
+    q->scale_weight = ldexp(1.0, -2 * (ilogb(plan->largest_weight) / 2));
+}
+
+static maas_status failed(int info, maas_error *error)
 {
     return maas_fail(error, MAAS_E_INTERNAL, "the QR factorisation failed (LAPACK says %d)", info);
 }
 
-/* X S P = Q R. The intercept is kept in front, so that a constant feature is the dependent one;
- * pivoting sorts the rest of R's diagonal, so its first tiny element marks such a column. */
-static maas_status qr_factor(struct qr *q, bool intercept, uint32_t *out_dependent,
-                             maas_error *error)
+static maas_status too_extreme(maas_error *error)
 {
-    int info = 0;
-    double most = 0;
-    q->pivot[0] = intercept;
-    dgeqp3_(&q->n, &q->p, q->a, &q->n, q->pivot, q->tau, q->work, &q->lwork, &info);
+    return maas_fail(error, MAAS_E_INVALID,
+                     "the numbers are too large or too small: the fit is not finite");
+}
+
+/* ---- passes */
+
+/* The next row, scaled: terms in q->x. */
+static maas_status next_row(struct qr *q, double *y, double *weight, bool *out_end,
+                            maas_error *error)
+{
+    maas_status status = q->rows->next(q->rows->from, q->x, y, weight, out_end, error);
+    if (status || *out_end)
+        return status;
+    for (size_t j = 0; j < (size_t)q->p; j++)
+        q->x[j] *= q->scale[j];
+    *y *= q->scale_y;
+    *weight *= q->scale_weight;
+    return MAAS_OK;
+}
+
+static maas_status fold(struct qr *q, int rows, maas_error *error)
+{
+    int zero = 0, room = BLOCK, info = 0;
+    if (rows)
+        dtpqrt_(&rows, &q->wide, &zero, &q->panel, q->r, &q->wide, q->block, &room, q->t, &q->panel,
+                q->work, &info);
+    return info ? failed(info, error) : MAAS_OK;
+}
+
+static void add_sums(struct qr *q, double y, double weight)
+{
+    for (size_t j = 0; j < (size_t)q->p; j++)
+        q->sum[j] += (long double)weight * q->x[j];
+    q->sum_y += (long double)weight * y;
+    q->weights += weight;
+    q->n++;
+}
+
+static maas_status factor_rows(struct qr *q, maas_error *error)
+{
+    double y, weight;
+    bool end = false;
+    maas_status status = q->rows->rewind(q->rows->from, error);
+    while (!status && !end) {
+        int rows = 0;
+        while (rows < BLOCK && !(status = next_row(q, &y, &weight, &end, error)) && !end) {
+            double root = sqrt(weight);
+            for (size_t j = 0; j < (size_t)q->p; j++)
+                q->block[j * BLOCK + (size_t)rows] = root * q->x[j];
+            q->block[(size_t)q->p * BLOCK + (size_t)rows] = root * y;
+            add_sums(q, y, weight);
+            rows++;
+        }
+        if (!status)
+            status = fold(q, rows, error);
+    }
+    return status;
+}
+
+/* D_j = lambda s_j^2: s_j, the weighted deviation of column j, is what stands in R below the
+ * intercept's row. Then the rows sqrt(D_j) e_j are folded in. */
+static maas_status factor_ridge(struct qr *q, maas_error *error)
+{
+    size_t p = (size_t)q->p, wide = p + 1, first = q->plan->intercept;
+    maas_status status = MAAS_OK;
+    for (size_t j = first; j < p; j++) {
+        double square = 0;
+        for (size_t i = first; i <= j; i++)
+            square += q->r[j * wide + i] * q->r[j * wide + i];
+        q->penalty[j] = q->plan->ridge * q->scale_weight * square / (double)q->weights;
+    }
+    for (size_t from = 0; from < p && !status; from += BLOCK) {
+        size_t rows = p - from < BLOCK ? p - from : BLOCK;
+        memset(q->block, 0, BLOCK * wide * sizeof(double));
+        for (size_t i = 0; i < rows; i++)
+            q->block[(from + i) * BLOCK + i] = sqrt(q->penalty[from + i]);
+        status = fold(q, (int)rows, error);
+    }
+    return status;
+}
+
+static maas_status add_gradient(struct qr *q, maas_error *error)
+{
+    double y, weight;
+    bool end = false;
+    maas_status status = q->rows->rewind(q->rows->from, error);
+    memset(q->g, 0, (size_t)q->p * sizeof(*q->g));
+    while (!status && !(status = next_row(q, &y, &weight, &end, error)) && !end) {
+        long double residual = y;
+        for (size_t j = 0; j < (size_t)q->p; j++)
+            residual -= q->x[j] * q->b[j];
+        residual *= weight;
+        for (size_t j = 0; j < (size_t)q->p; j++)
+            q->g[j] += q->x[j] * residual;
+    }
+    for (size_t j = 0; j < (size_t)q->p; j++)
+        q->g[j] -= q->penalty[j] * q->b[j];
+    return status;
+}
+
+/* ---- the solution */
+
+/* The intercept is kept in front, so that a constant feature is the dependent one; pivoting sorts
+ * the rest of R's diagonal, so its first tiny element marks such a column. */
+static maas_status find_dependent(const struct qr *q, double *copy, double *tau, double *work,
+                                  int *pivot, uint32_t *out_dependent, maas_error *error)
+{
+    size_t p = (size_t)q->p;
+    int info = 0, room = 64 * q->wide + 2 * q->p;
+    double most = 0, least = fmax(DEPENDENT, 8 * DBL_EPSILON * sqrt((double)q->n));
+    for (size_t j = 0; j < p; j++)
+        memcpy(copy + j * p, q->r + j * (p + 1), (j + 1) * sizeof(double));
+    pivot[0] = q->plan->intercept;
+    dgeqp3_(&q->p, &q->p, copy, &q->p, pivot, tau, work, &room, &info);
     if (info)
-        return factor_failed(info, error);
-    for (size_t j = 0; j < (size_t)q->p; j++) {
-        double diagonal = fabs(q->a[j * (size_t)q->n + j]);
+        return failed(info, error);
+    for (size_t j = 0; j < p; j++) {
+        double diagonal = fabs(copy[j * p + j]);
         most = fmax(most, diagonal);
-        if (diagonal > most * DEPENDENT)
+        if (diagonal > most * least)
             continue;
-        *out_dependent = (uint32_t)q->pivot[j] - 1;
+        *out_dependent = (uint32_t)pivot[j] - 1;
         return maas_fail(error, MAAS_E_INVALID, "column %u depends linearly on the others",
                          *out_dependent);
     }
     return MAAS_OK;
 }
 
-/* v (n) becomes Q'v or Qv. */
-static bool qr_rotate(struct qr *q, const char *trans, double *v)
+static maas_status check_rank(const struct qr *q, uint32_t *out_dependent, maas_error *error)
 {
-    int one = 1, info = 0;
-    dormqr_("L", trans, &q->n, &one, &q->p, q->a, &q->n, q->tau, v, &q->n, q->work, &q->lwork,
-            &info, 1, 1);
-    return info == 0;
-}
-
-/* v (p) becomes R^-1 v or R^-T v. */
-static bool qr_triangle(struct qr *q, const char *trans, double *v)
-{
-    int one = 1, info = 0;
-    dtrtrs_("U", trans, "N", &q->p, &one, q->a, &q->n, v, &q->n, &info, 1, 1, 1);
-    return info == 0;
-}
-
-/* The state of the refinement: residual r and solution b of [I X; X' 0] [r; b] = [y; 0]. */
-struct refine {
-    long double *r, *b; /* n, p */
-    double *g;          /* n, of which p are used */
-};
-
-/* q->rhs = y - r - X b, g = -(S P)' X' r: what the present solution leaves of the system. */
-static void defects(const double *x, const double *y, struct qr *q, struct refine *s)
-{
-    size_t n = (size_t)q->n, p = (size_t)q->p;
-    for (size_t i = 0; i < n; i++) {
-        long double f = (long double)y[i] - s->r[i];
-        for (size_t j = 0; j < p; j++)
-            f -= (long double)x[i * p + j] * s->b[j];
-        q->rhs[i] = (double)f;
-    }
-    for (size_t j = 0; j < p; j++) {
-        size_t column = (size_t)q->pivot[j] - 1;
-        long double g = 0;
-        for (size_t i = 0; i < n; i++)
-            g -= (long double)x[i * p + column] * s->r[i];
-        s->g[j] = (double)(g * q->scale[column]);
-    }
-}
-
-/* With h = R^-T g and d = Q'f: db = R^-1 (d1 - h), dr = Q [h; d2]. */
-static bool correct(struct qr *q, struct refine *s)
-{
-    size_t n = (size_t)q->n, p = (size_t)q->p;
-    if (!qr_triangle(q, "T", s->g) || !qr_rotate(q, "T", q->rhs))
-        return false;
-    for (size_t j = 0; j < p; j++) {
-        double h = s->g[j];
-        s->g[j] = q->rhs[j] - h;
-        q->rhs[j] = h;
-    }
-    if (!qr_triangle(q, "N", s->g) || !qr_rotate(q, "N", q->rhs))
-        return false;
-    for (size_t j = 0; j < p; j++)
-        s->b[q->pivot[j] - 1] += (long double)s->g[j] * q->scale[q->pivot[j] - 1];
-    for (size_t i = 0; i < n; i++)
-        s->r[i] += q->rhs[i];
-    return true;
-}
-
-static maas_status solve_refined(struct qr *q, const double *x, const double *y, double *beta,
-                                 maas_error *error)
-{
-    size_t n = (size_t)q->n, p = (size_t)q->p;
-    struct refine s = { calloc(n, sizeof(*s.r)), calloc(p, sizeof(*s.b)), calloc(n, sizeof(*s.g)) };
-    maas_status status =
-        s.r && s.b && s.g ? MAAS_OK : maas_fail(error, MAAS_E_EXHAUSTED, "no memory for the fit");
-    for (int step = 0; step <= REFINEMENTS && !status; step++) {
-        defects(x, y, q, &s);
-        if (!correct(q, &s))
-            status = factor_failed(0, error);
-    }
-    for (size_t j = 0; j < p && !status; j++)
-        beta[j] = (double)s.b[j];
-    free(s.r);
-    free(s.b);
-    free(s.g);
+    size_t p = (size_t)q->p;
+    double *copy = calloc(p * p, sizeof(double)), *tau = calloc(p, sizeof(double));
+    double *work = calloc(64 * (p + 1) + 2 * p, sizeof(double));
+    int *pivot = calloc(p, sizeof(int));
+    maas_status status = copy && tau && work && pivot
+                             ? find_dependent(q, copy, tau, work, pivot, out_dependent, error)
+                             : maas_fail(error, MAAS_E_EXHAUSTED, "no memory for the fit");
+    free(copy);
+    free(tau);
+    free(work);
+    free(pivot);
     return status;
 }
 
-/* root_k = S P (column k of R^-1), S the scaling: (X'X)^-1 is the sum of root_k root_k'. */
-static void inverse_root(struct qr *q, double *root)
+/* v becomes R^-1 v or R^-T v. */
+static maas_status triangle(const struct qr *q, const char *trans, double *v, maas_error *error)
 {
-    size_t p = (size_t)q->p, n = (size_t)q->n;
+    int one = 1, info = 0;
+    dtrtrs_("U", trans, "N", &q->p, &one, q->r, &q->wide, v, &q->p, &info, 1, 1, 1);
+    return info ? failed(info, error) : MAAS_OK;
+}
+
+/* b += (R'R)^-1 g; *out_done: that was below b's rounding. g may be too small or large for double.
+ */
+static maas_status correct(struct qr *q, bool *out_done, maas_error *error)
+{
+    size_t p = (size_t)q->p;
+    long double most = 0, largest = 0;
+    double *step = q->x;
+    for (size_t j = 0; j < p; j++)
+        most = fmaxl(most, fabsl(q->g[j]));
+    *out_done = most == 0;
+    for (size_t j = 0; j < p && most > 0; j++)
+        step[j] = (double)(q->g[j] / most);
+    maas_status status = *out_done ? MAAS_OK : triangle(q, "T", step, error);
+    if (!status && !*out_done)
+        status = triangle(q, "N", step, error);
+    if (status || *out_done)
+        return status;
+    *out_done = true;
+    for (size_t j = 0; j < p; j++)
+        largest = fmaxl(largest, fabsl(q->b[j]));
+    for (size_t j = 0; j < p; j++) {
+        long double by = step[j] * most, small = fmaxl(fabsl(q->b[j]), largest * 0x1p-20L);
+        *out_done = *out_done && fabsl(by) <= small * 0x1p-56L;
+        q->b[j] += by;
+    }
+    return MAAS_OK;
+}
+
+static maas_status solve(struct qr *q, maas_error *error)
+{
+    size_t p = (size_t)q->p;
+    bool done = false;
+    memcpy(q->x, q->r + p * (p + 1), p * sizeof(double));
+    maas_status status = triangle(q, "N", q->x, error);
+    for (size_t j = 0; j < p; j++)
+        q->b[j] = q->x[j];
+    for (int i = 0; i < REFINEMENTS && !status && !done; i++) {
+        status = add_gradient(q, error);
+        if (!status)
+            status = correct(q, &done, error);
+    }
+    return status;
+}
+
+/* ---- statistics */
+
+static void unscale(const struct qr *q, struct fit *f)
+{
+    for (size_t j = 0; j < f->p; j++) {
+        f->beta[j] = (double)(q->b[j] * q->scale[j] / q->scale_y);
+        f->mean[j] = (double)(q->sum[j] / q->weights) / q->scale[j];
+    }
+    f->n = q->n;
+}
+
+/* Residual and total squares of the coefficients as they are kept: doubles. */
+static maas_status add_squares(struct qr *q, long double *rss, long double *tss, maas_error *error)
+{
+    double y, weight;
+    bool end = false;
+    long double mean = q->plan->intercept ? q->sum_y / q->weights : 0;
+    maas_status status = q->rows->rewind(q->rows->from, error);
+    *rss = *tss = 0;
+    while (!status && !(status = next_row(q, &y, &weight, &end, error)) && !end) {
+        long double residual = y;
+        for (size_t j = 0; j < (size_t)q->p; j++)
+            residual -= q->x[j] * (long double)(double)q->b[j];
+        *rss += weight * residual * residual;
+        *tss += weight * (y - mean) * (y - mean);
+    }
+    return status;
+}
+
+static maas_status invert(const struct qr *q, struct fit *f, maas_error *error)
+{
+    size_t p = f->p;
     int info = 0;
-    dtrtri_("U", "N", &q->p, q->a, &q->n, &info, 1, 1);
+    double weight = sqrt(q->scale_weight);
     for (size_t k = 0; k < p; k++)
-        for (size_t i = 0; i <= k; i++) {
-            size_t at = (size_t)q->pivot[i] - 1;
-            root[k * p + at] = q->a[k * n + i] * q->scale[at];
-        }
+        memcpy(f->root + k * p, q->r + k * (p + 1), (k + 1) * sizeof(double));
+    dtrtri_("U", "N", &q->p, f->root, &q->p, &info, 1, 1);
+    if (info)
+        return failed(info, error);
+    for (size_t k = 0; k < p; k++)
+        for (size_t i = 0; i <= k; i++)
+            f->root[k * p + i] *= weight * q->scale[i];
+    return MAAS_OK;
 }
 
-static void statistics(const double *x, const double *y, bool intercept, struct fit *f)
+/* (X'WX + D)^-1_jj */
+static long double variance(const struct fit *f, uint32_t j)
 {
-    long double rss = 0, tss = 0, mean = 0;
-    for (uint64_t i = 0; i < f->n && intercept; i++)
-        mean += y[i] / (long double)f->n;
-    for (uint64_t i = 0; i < f->n; i++) {
-        long double r = y[i], d = y[i] - mean;
-        for (uint32_t j = 0; j < f->p; j++)
-            r -= (long double)x[i * f->p + j] * f->beta[j];
-        rss += r * r;
-        tss += d * d;
+    long double sum = 0;
+    for (uint32_t k = j; k < f->p; k++) {
+        long double at = f->root[(size_t)k * f->p + j];
+        sum += at * at;
     }
-    f->sigma2 = (double)(rss / (long double)(f->n - f->p));
-    f->r2 = tss > 0 ? (double)(1 - rss / tss) : 1;
-    for (uint32_t j = 0; j < f->p; j++) {
-        long double variance = 0;
-        for (uint32_t k = 0; k < f->p; k++)
-            variance += (long double)f->root[(size_t)k * f->p + j] * f->root[(size_t)k * f->p + j];
-        f->error[j] = (double)sqrtl(f->sigma2 * variance);
-    }
+    return sum;
 }
 
-maas_status fit_least_squares(const double *x, const double *y, uint64_t n, uint32_t p,
-                              bool intercept, struct fit *out, uint32_t *out_dependent,
-                              maas_error *error)
+/* n - p; of a ridge n - tr(A^-1 (A - D)) = n - p + the sum of A^-1_jj D_j. */
+static double degrees(const struct qr *q, const struct fit *f)
 {
-    struct qr q;
-    struct fit f = { .p = p, .n = n };
-    maas_status status = MAAS_OK;
-    *out_dependent = p;
-    if (n <= p || n > INT32_MAX / p) /* LAPACK counts in int */
-        return maas_fail(error, MAAS_E_INVALID, "%llu rows are too %s for %u coefficients",
-                         (unsigned long long)n, n <= p ? "few" : "many", p);
-    f.beta = calloc(p, sizeof(double));
-    f.error = calloc(p, sizeof(double));
-    f.root = calloc((size_t)p * p, sizeof(double));
-    if (!qr_allocate(&q, n, p) || !f.beta || !f.error || !f.root)
-        status = maas_fail(error, MAAS_E_EXHAUSTED, "no memory for a fit of %llu x %u",
-                           (unsigned long long)n, p);
-    if (!status) {
-        qr_load(&q, x);
-        status = qr_factor(&q, intercept, out_dependent, error);
-    }
+    long double sum = (long double)f->n - f->p;
+    for (uint32_t j = 0; j < f->p; j++)
+        sum += variance(f, j) * q->penalty[j] /
+               ((long double)q->scale[j] * q->scale[j] * q->scale_weight);
+    return (double)sum;
+}
+
+static maas_status statistics(struct qr *q, struct fit *f, maas_error *error)
+{
+    long double rss, tss;
+    maas_status status = add_squares(q, &rss, &tss, error);
     if (!status)
-        status = solve_refined(&q, x, y, f.beta, error);
-    if (!status) {
-        inverse_root(&q, f.root);
-        statistics(x, y, intercept, &f);
+        status = invert(q, f, error);
+    if (status)
+        return status;
+    unscale(q, f);
+    f->dof = degrees(q, f);
+    if (!(f->dof > 0))
+        return maas_fail(error, MAAS_E_INVALID, "%llu rows leave no degree of freedom",
+                         (unsigned long long)f->n);
+    long double sigma2 = rss / f->dof;
+    f->sigma2 = (double)(sigma2 / q->scale_weight / q->scale_y / q->scale_y);
+    f->r2 = tss > 0 ? (double)(1 - rss / tss) : 1;
+    uint32_t model = f->p - q->plan->intercept;
+    f->f = q->plan->ridge > 0 || !model ? -1 : (double)fminl((tss - rss) / model / sigma2, DBL_MAX);
+    if (isnan(f->f)) /* 0 / 0: there is nothing to explain */
+        f->f = -1;
+    bool finite = isfinite(f->sigma2);
+    for (uint32_t j = 0; j < f->p; j++) {
+        f->error[j] = (double)sqrtl(f->sigma2 * variance(f, j));
+        finite = finite && isfinite(f->error[j]) && isfinite(f->beta[j]) && isfinite(f->mean[j]);
     }
+    return finite ? MAAS_OK : too_extreme(error);
+}
+
+/* ---- the whole */
+
+static maas_status check_count(const struct qr *q, maas_error *error)
+{
+    uint64_t p = (uint64_t)q->p;
+    if (q->n > p || (q->plan->ridge > 0 && q->n > 1))
+        return MAAS_OK;
+    return maas_fail(error, MAAS_E_INVALID, "%llu rows are too few for %u coefficients",
+                     (unsigned long long)q->n, (unsigned)q->p);
+}
+
+static maas_status fit_with(struct qr *q, struct fit *f, uint32_t *out_dependent, maas_error *error)
+{
+    qr_scale(q);
+    maas_status status = factor_rows(q, error);
+    if (!status)
+        status = check_count(q, error);
+    if (!status && q->plan->ridge > 0)
+        status = factor_ridge(q, error);
+    if (!status)
+        status = check_rank(q, out_dependent, error);
+    if (!status)
+        status = solve(q, error);
+    return status ? status : statistics(q, f, error);
+}
+
+maas_status fit_least_squares(const struct rows *rows, const struct fit_plan *plan, struct fit *out,
+                              uint32_t *out_dependent, maas_error *error)
+{
+    struct qr q = { .rows = rows, .plan = plan, .p = (int)plan->p, .wide = (int)plan->p + 1 };
+    struct fit f;
+    q.panel = q.wide < PANEL ? q.wide : PANEL;
+    *out_dependent = plan->p;
+    bool there = fit_allocate(&f, plan->p);
+    there = qr_allocate(&q) && there;
+    maas_status status = there ? fit_with(&q, &f, out_dependent, error)
+                               : maas_fail(error, MAAS_E_EXHAUSTED,
+                                           "no memory for a fit of %u coefficients", plan->p);
     qr_release(&q);
     if (status)
         fit_release(&f);
@@ -262,51 +432,22 @@ maas_status fit_least_squares(const double *x, const double *y, uint64_t n, uint
     return status;
 }
 
+bool fit_allocate(struct fit *f, uint32_t p)
+{
+    memset(f, 0, sizeof(*f));
+    f->p = p;
+    f->beta = calloc(p, sizeof(double));
+    f->error = calloc(p, sizeof(double));
+    f->mean = calloc(p, sizeof(double));
+    f->root = calloc((size_t)p * p, sizeof(double));
+    return f->beta && f->error && f->mean && f->root;
+}
+
 void fit_release(struct fit *f)
 {
     free(f->beta);
     free(f->error);
+    free(f->mean);
     free(f->root);
     memset(f, 0, sizeof(*f));
-}
-
-/* ---- Student's t: P(T <= t) = 1 - I_x(dof/2, 1/2) / 2 with x = dof / (dof + t^2) */
-
-/* Lentz's continued fraction of the regularised incomplete beta function (Numerical Recipes, 6.4).
- */
-static double beta_fraction(double a, double b, double x)
-{
-    double c = 1, d = 1 / fmax(1e-300, 1 - (a + b) * x / (a + 1)), h = d;
-    for (int m = 1; m < 1000; m++) {
-        double even = m * (b - m) * x / ((a + 2 * m - 1) * (a + 2 * m));
-        double odd = -(a + m) * (a + b + m) * x / ((a + 2 * m) * (a + 2 * m + 1));
-        d = 1 / (1 + even * d);
-        c = 1 + even / c;
-        h *= d * c;
-        d = 1 / (1 + odd * d);
-        c = 1 + odd / c;
-        double step = d * c;
-        h *= step;
-        if (fabs(step - 1) < 1e-15)
-            break;
-    }
-    return h;
-}
-
-static double incomplete_beta(double a, double b, double x)
-{
-    double front = exp(lgamma(a + b) - lgamma(a) - lgamma(b) + a * log(x) + b * log1p(-x));
-    return x < (a + 1) / (a + b + 2) ? front * beta_fraction(a, b, x) / a
-                                     : 1 - front * beta_fraction(b, a, 1 - x) / b;
-}
-
-double student_t975(double dof)
-{
-    double low = 0, high = 1e4;
-    for (int i = 0; i < 200; i++) {
-        double t = (low + high) / 2;
-        double tail = incomplete_beta(dof / 2, 0.5, dof / (dof + t * t)) / 2;
-        *(tail > 0.025 ? &low : &high) = t;
-    }
-    return (low + high) / 2;
 }

@@ -137,6 +137,50 @@ static void numbers_must_fit_the_models_type(void **state)
     refuse(&bench, "{\"features\": [1,2,1e39]}", "features[2]", "range of FP32");
 }
 
+static const maas_port TEXTS = {
+    TEXT("features"), { MAAS_HANDLE, 128, 1 }, 2, SHAPE, LABELS, 3, 0
+};
+
+static void texts_are(uint32_t row, const char *const wanted[3])
+{
+    const maas_str *cells = bench.request.inputs[0].tensor.data;
+    for (size_t i = 0; i < 3; i++) {
+        assert_int_equal(cells[3 * row + i].len, strlen(wanted[i]));
+        assert_memory_equal(cells[3 * row + i].data, wanted[i], strlen(wanted[i]));
+    }
+}
+
+static void a_model_of_texts_takes_numbers_strings_and_null(void **state)
+{
+    (void)state;
+    signature.inputs = &TEXTS;
+    accept(&bench, "{\"features\": [[1, \"two rooms\", null], {\"area\": \"\", \"rooms\": -0.5, "
+                   "\"age\": 1e3}]}");
+    assert_int_equal(bench.request.rows, 2);
+    texts_are(0, (const char *const[]){ "1", "two rooms", "" });
+    texts_are(1, (const char *const[]){ "1000", "-0.5", "" });
+    refuse(&bench, "{\"features\": [1,true,3]}", "features[1]", "a number, a string or null");
+    refuse(&bench, "{\"features\": [1,[2],3]}", "features[1]", "a number, a string or null");
+    refuse(&bench, "{\"features\": [1,2,3,4]}", "features", "more than the 3");
+    refuse(&bench, "{\"features\": [1,\"2\"]}", "features", "fewer than the 3");
+    refuse(&bench, "{\"features\": {\"age\":{}}}", "features.age", "a number, a string or null");
+    refuse(&bench, "{\"features\": {\"age\":null}}", "features.rooms", "missing");
+}
+
+static void interval_and_level_are_parameters_of_the_model(void **state)
+{
+    (void)state;
+    static const maas_option_decl level = { .size = sizeof(level), .name = "level" };
+    static const maas_option_decl *const params[] = { &level, NULL };
+    refuse(&bench, "{\"features\": [1,2,3], \"level\": 0.9}", "level", "has no 'level'");
+    signature.params = params;
+    accept(&bench, "{\"features\": [1,2,3], \"level\": 0.9}");
+    assert_int_equal(bench.request.param_count, 1);
+    assert_true(str_eq(bench.request.params[0].value, STR("0.9")));
+    refuse(&bench, "{\"features\": [1,2,3], \"interval\": \"none\"}", "interval",
+           "has no 'interval'");
+}
+
 static void a_model_of_another_task_is_refused(void **state)
 {
     (void)state;
@@ -246,6 +290,8 @@ int main(void)
         CASE(more_rows_than_reserved_are_refused),
         CASE(names_need_a_model_with_names),
         CASE(numbers_must_fit_the_models_type),
+        CASE(a_model_of_texts_takes_numbers_strings_and_null),
+        CASE(interval_and_level_are_parameters_of_the_model),
         CASE(a_model_of_another_task_is_refused),
         CASE(what_is_no_object_is_refused),
         CASE(wide_models_with_shuffled_names_decode_in_linear_time),

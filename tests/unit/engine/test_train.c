@@ -83,7 +83,7 @@ static void the_same_seed_gives_the_same_bytes(void **state)
     assert_int_equal(train_to("two", "7", NULL), 0);
     assert_int_equal(train_to("three", "8", NULL), 0);
     shell("diff -r one two");
-    shell("! cmp -s one/model.txt three/model.txt");
+    shell("! cmp -s one/linreg.model three/linreg.model");
     shell("/usr/bin/python3 -m json.tool one/manifest.json > /dev/null");
 }
 
@@ -101,7 +101,7 @@ static void the_manifest_says_what_was_trained_and_from_what(void **state)
         "\"labels\": [\"a\", \"b\"], \"name\": \"features\", \"shape\": [-1, 2]",
         "\"rows_independent\": true",
         "\"test_r2\": 0.99",
-        "{\"path\": \"model.txt\", \"sha256\": \"",
+        "{\"path\": \"linreg.model\", \"sha256\": \"",
         "\"data\": {\"files\": 1, \"sha256\": \"",
     };
     for (size_t i = 0; i < COUNT_OF(parts); i++)
@@ -121,7 +121,7 @@ static void what_cannot_be_trained_says_why(void **state)
     static const struct {
         const char *option, *says;
     } cases[] = {
-        { "target=z", "the data has no column 'z'" },
+        { "target=z", "train.csv has no column 'z'" },
         { "target=id", "line 2: column 'id' is not one finite number" },
         { "target=a", "column 'a' is the target, not a feature" },
         { "degree=21", "option 'degree' cannot be '21': it is one of 1..20" },
@@ -303,7 +303,7 @@ static void a_damaged_artifact_does_not_load(void **state)
     maas_error error = MAAS_ERROR_INIT;
     struct engine_plugin *plugin = plugin_or_fail(LINREG);
     assert_int_equal(train_to("one", "7", NULL), 0);
-    shell("mkdir -p cut empty && head -c 300 one/model.txt > cut/model.txt");
+    shell("mkdir -p cut empty && head -c 200 one/linreg.model > cut/linreg.model");
     assert_int_equal(engine_model_load(plugin, in_dir("cut"), NULL, 0, &model, &error),
                      MAAS_E_DATA_LOSS);
     assert_int_equal(engine_model_load(plugin, in_dir("empty"), NULL, 0, &model, &error),

@@ -3,7 +3,7 @@
  * and raw) and prints data and coefficients to 17 digits; ours must agree to 1e-9. Without
  * scikit-learn it is skipped and says so, unless MAAS_TEST_DATA promises a full machine.
  */
-#include "linreg.h"
+#include "linreg_rows.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -69,7 +69,8 @@ static void agrees_with_sklearn(const char *scaled)
         y[i] = next(python);
     }
     fclose(python);
-    if (fit_least_squares(x, y, ROWS, TERMS, true, &fit, &dependent, &error))
+    struct array rows = { .x = x, .y = y, .n = ROWS, .p = TERMS };
+    if (fit_array(&rows, true, 0, &fit, &dependent, &error))
         fail_msg("%s", error.text);
     double worst = fabs(fit.r2 - theirs[TERMS]);
     for (size_t j = 0; j < TERMS; j++)
