@@ -35,7 +35,7 @@ struct column_head {
 };
 
 struct writer {
-    uint8_t *bytes; /* LINREG_FILE_MAX */
+    uint8_t *bytes; /* NULL: bytes are only counted */
     size_t at;
 };
 
@@ -54,10 +54,9 @@ uint64_t linreg_sum(const uint8_t *bytes, size_t size)
 
 /* ---- writing */
 
-/* Past the end nothing is written, and `at` says so. */
 static void put(struct writer *w, const void *data, size_t size)
 {
-    if (size <= LINREG_FILE_MAX && w->at <= LINREG_FILE_MAX - size)
+    if (w->bytes)
         memcpy(w->bytes + w->at, data, size);
     w->at += size;
 }
@@ -102,30 +101,37 @@ static void put_model(struct writer *w, const struct linreg *m)
     put(w, f->mean, f->p * sizeof(double));
     for (uint32_t k = 0; k < f->p; k++)
         put(w, f->root + (size_t)k * f->p, (k + 1) * sizeof(double));
-    uint64_t sum = w->at <= LINREG_FILE_MAX ? linreg_sum(w->bytes, w->at) : 0;
+    uint64_t sum = w->bytes ? linreg_sum(w->bytes, w->at) : 0;
     put(w, &sum, sizeof(sum));
+}
+
+static maas_status write_bytes(const char *dir, const struct writer *w, maas_error *error)
+{
+    char path[4096];
+    snprintf(path, sizeof(path), "%s/" FILE_NAME, dir);
+    FILE *file = fopen(path, "wbe");
+    bool good = file && fwrite(w->bytes, 1, w->at, file) == w->at;
+    good = file && fclose(file) == 0 && good;
+    return good ? MAAS_OK
+                : maas_fail(error, MAAS_E_UNAVAILABLE, "cannot write '" FILE_NAME "': %s",
+                            strerror(errno));
 }
 
 maas_status linreg_write(const char *dir, const struct linreg *m, maas_error *error)
 {
-    char path[4096];
-    struct writer w = { malloc(LINREG_FILE_MAX), 0 };
-    if (!w.bytes)
-        return maas_fail(error, MAAS_E_EXHAUSTED, "no memory to write the model");
+    struct writer w = { NULL, 0 };
     put_model(&w, m);
-    if (w.at > LINREG_FILE_MAX) {
-        free(w.bytes);
+    if (w.at > LINREG_FILE_MAX)
         return maas_fail(error, MAAS_E_INVALID, "the model is larger than %d bytes",
                          LINREG_FILE_MAX);
-    }
-    snprintf(path, sizeof(path), "%s/" FILE_NAME, dir);
-    FILE *file = fopen(path, "wbe");
-    bool good = file && fwrite(w.bytes, 1, w.at, file) == w.at;
-    good = file && fclose(file) == 0 && good;
+    w.bytes = malloc(w.at);
+    if (!w.bytes)
+        return maas_fail(error, MAAS_E_EXHAUSTED, "no memory to write the model");
+    w.at = 0;
+    put_model(&w, m);
+    maas_status status = write_bytes(dir, &w, error);
     free(w.bytes);
-    return good ? MAAS_OK
-                : maas_fail(error, MAAS_E_UNAVAILABLE, "cannot write '" FILE_NAME "': %s",
-                            strerror(errno));
+    return status;
 }
 
 /* ---- reading */
@@ -277,13 +283,15 @@ maas_status linreg_parse(const uint8_t *bytes, size_t size, struct linreg *out, 
 
 static maas_status read_file(FILE *file, struct linreg *out, maas_error *error)
 {
-    uint8_t *bytes = malloc(LINREG_FILE_MAX);
+    long size = fseek(file, 0, SEEK_END) == 0 ? ftell(file) : -1;
+    if (size < 0 || size > LINREG_FILE_MAX || fseek(file, 0, SEEK_SET) != 0)
+        return damaged(error, "it is too large or cannot be read");
+    uint8_t *bytes = malloc((size_t)size + 1);
     if (!bytes)
         return maas_fail(error, MAAS_E_EXHAUSTED, "no memory to read the model");
-    size_t size = fread(bytes, 1, LINREG_FILE_MAX, file);
-    maas_status status = ferror(file) || fgetc(file) != EOF
-                             ? damaged(error, "it is too large or cannot be read")
-                             : linreg_parse(bytes, size, out, error);
+    maas_status status = fread(bytes, 1, (size_t)size, file) == (size_t)size
+                             ? linreg_parse(bytes, (size_t)size, out, error)
+                             : damaged(error, "it cannot be read");
     free(bytes);
     return status;
 }
