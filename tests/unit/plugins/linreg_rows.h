@@ -5,7 +5,7 @@
 #include <math.h>
 #include <stdlib.h>
 
-#include "linreg.h"
+#include "linear_regression/linreg.h"
 
 struct array { /* x: n x p row-major; w NULL: weights of 1 */
     const double *x, *y, *w;
