@@ -289,7 +289,7 @@ static maas_status survey_rows(struct data *d, const char *categories, const boo
     }
     if (!status && d->kept == 0)
         status = maas_fail(error, MAAS_E_INVALID, "%s has not one row%s", d->file,
-                           d->read > 2 ? " that counts: a cell is empty or the weight is 0 in each"
+                           d->read > 1 ? " that counts: a cell is empty or the weight is 0 in each"
                                        : "");
     return status;
 }

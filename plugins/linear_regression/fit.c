@@ -26,6 +26,7 @@ enum { BLOCK = 256, PANEL = 32, REFINEMENTS = 6 };
  * certified set, Wampler's fifth powers, stands at 1e-5. Rounding grows with the root of the rows.
  */
 #define DEPENDENT 1e-12
+#define CONSTANT  1e-30L
 
 struct qr {
     const struct rows *rows;
@@ -373,10 +374,11 @@ static maas_status statistics(struct qr *q, struct fit *f, maas_error *error)
                          (unsigned long long)f->n);
     long double sigma2 = rss / f->dof;
     f->sigma2 = (double)(sigma2 / q->scale_weight / q->scale_y / q->scale_y);
-    f->r2 = tss > 0 ? (double)(1 - rss / tss) : 1;
+    bool constant = tss <= CONSTANT * q->weights; /* of y, which is near 1: rounding alone */
+    f->r2 = constant ? 1 : (double)(1 - rss / tss);
     uint32_t model = f->p - q->plan->intercept;
     f->f = q->plan->ridge > 0 || !model ? -1 : (double)fminl((tss - rss) / model / sigma2, DBL_MAX);
-    if (isnan(f->f)) /* 0 / 0: there is nothing to explain */
+    if (constant || isnan(f->f)) /* there is nothing to explain */
         f->f = -1;
     bool finite = isfinite(f->sigma2);
     for (uint32_t j = 0; j < f->p; j++) {

@@ -306,6 +306,22 @@ static void sizes_near_the_ends_of_double_are_fitted_or_refused(void **state)
     assert_non_null(strstr(error.text, "too large or too small"));
 }
 
+static void a_constant_target_has_r2_1_and_no_f(void **state)
+{
+    (void)state;
+    double y[N];
+    struct array rows = { .x = design, .y = y, .n = N, .p = 3 };
+    struct fit f;
+    uint32_t dependent;
+    maas_error error = MAAS_ERROR_INIT;
+    for (int i = 0; i < N; i++)
+        y[i] = 0.1;
+    assert_int_equal(fit_array(&rows, true, 0, &f, &dependent, &error), MAAS_OK);
+    near("the intercept", f.beta[0], 0.1);
+    assert_true(f.r2 == 1 && f.f == -1 && f.sigma2 < 1e-30);
+    fit_release(&f);
+}
+
 /* ---- what cannot be fitted */
 
 static void dependent_columns_and_too_few_rows_are_refused(void **state)
@@ -490,6 +506,7 @@ int main(void)
         cmocka_unit_test(without_an_intercept_r2_is_against_zero),
         cmocka_unit_test(weights_matter_by_their_ratios_only),
         cmocka_unit_test(sizes_near_the_ends_of_double_are_fitted_or_refused),
+        cmocka_unit_test(a_constant_target_has_r2_1_and_no_f),
         cmocka_unit_test(dependent_columns_and_too_few_rows_are_refused),
         cmocka_unit_test(a_ridge_fits_what_least_squares_cannot),
         cmocka_unit_test(dependence_is_seen_through_rounding_and_scale),
