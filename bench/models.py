@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
-"""models.py --build DIR --work DIR [--runs N]: the ONNX executor beside onnxruntime, one thread each, one picture, rounds in turn; medians.
+"""models.py --build DIR --work DIR [--runs N]: the ONNX executor beside onnxruntime, one thread each, one picture, rounds in turn; medians;
+then training beside its peers (training.py).
 
-The model has ResNet-18's shapes and random weights (3.63 GFLOP). onnx and onnxruntime come from PyPI into WORK/venv.
+The model has ResNet-18's shapes and random weights (3.63 GFLOP). The peers come from PyPI into WORK/venv, but fasttext, which is Debian's.
 """
 import argparse
 import os
@@ -11,8 +12,11 @@ import subprocess
 import sys
 import time
 
+import training
+
 STAGES = ((64, 1), (128, 2), (256, 2), (512, 2))
 BAR = 1.3
+PEERS = ("onnx", "onnxruntime", "numpy", "pandas", "scikit-learn", "implicit")
 
 
 def resnet18(path):
@@ -81,7 +85,7 @@ def in_own_python(work):
         return
     if not python.exists():
         subprocess.run([sys.executable, "-m", "venv", work / "venv"], check=True)
-    subprocess.run([python, "-m", "pip", "install", "-q", "onnx", "onnxruntime", "numpy"], check=True)
+    subprocess.run([python, "-m", "pip", "install", "-q", *PEERS], check=True)
     os.execv(python, [str(python), *sys.argv])
 
 
@@ -104,6 +108,7 @@ def main():
         ratios = sorted(a[name] / b for a, b in rounds)
         print(f"  maas {name:11} {value:8.2f} ms, {ratios[2]:.2f} times onnxruntime's ({ratios[0]:.2f} to {ratios[-1]:.2f})"
               + (f"; at most {BAR} is promised" if name == "f32" else ""))
+    training.main(options.build, options.work)
     return statistics.median(a["f32"] / b for a, b in rounds) > BAR
 
 

@@ -1,11 +1,11 @@
 /*
  * data.c: a file of rows as a regression sees it: which columns, which rows, which of them train.
  *
- * Nothing is kept of the rows; each pass reads the file again and sees the same rows in the same
- * order. The first pass (survey) counts them and finds out what each column holds. Then the test
- * rows are drawn as the rows go by: of the `left` rows that come each is taken with probability
- * test_left / left, which gives exactly as many as were asked for (Knuth, TAOCP 2, 3.4.2,
- * algorithm S).
+ * Nothing is kept of the rows here (kept.c may); each pass reads the file again and sees the same
+ * rows in the same order. The first pass (survey) counts them and finds out what each column holds.
+ * Then the test rows are drawn as the rows go by: of the `left` rows that come each is taken with
+ * probability test_left / left, which gives exactly as many as were asked for (Knuth, TAOCP
+ * 2, 3.4.2, algorithm S).
  */
 #include <errno.h>
 #include <math.h>

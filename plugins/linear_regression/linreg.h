@@ -53,6 +53,20 @@ struct rows {
                         maas_error *error);
 };
 
+/* ---- kept.c: rows that are read again and again, in memory where they fit */
+enum { KEPT_MAX_BYTES = 64 << 20 };
+enum kept_state { KEPT_SOME, KEPT_ALL, KEPT_NEVER };
+struct kept_rows {
+    struct rows source;
+    enum kept_state state;
+    uint32_t terms;
+    uint64_t rows, room, at;
+    double *numbers; /* rows x (terms, y, weight) */
+};
+/* Rows over *k, which stays where it is and is released afterwards. */
+struct rows kept_over(struct kept_rows *k, const struct rows *source, uint32_t terms);
+void kept_release(struct kept_rows *k);
+
 struct fit_plan {
     uint32_t p;
     bool intercept;        /* x[0] is 1 */

@@ -195,11 +195,14 @@ static maas_status name_dependent(const struct linreg *m, uint32_t term, maas_er
 
 static maas_status fit_data(struct data *d, struct linreg *m, maas_error *error)
 {
-    struct rows rows;
+    struct rows file, rows;
+    struct kept_rows kept;
     struct fit_plan plan;
     uint32_t dependent;
-    data_plan(d, &rows, &plan);
+    data_plan(d, &file, &plan);
+    rows = kept_over(&kept, &file, plan.p);
     maas_status status = fit_least_squares(&rows, &plan, &m->fit, &dependent, error);
+    kept_release(&kept);
     return status == MAAS_E_INVALID && dependent < plan.p ? name_dependent(m, dependent, error)
                                                           : status;
 }

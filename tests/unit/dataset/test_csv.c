@@ -138,6 +138,40 @@ static void numbers_are_finite_and_alone(void **state)
         assert_false(csv_number(maas_text(wrong[i]), &value));
 }
 
+/* Short numbers have a way of their own: it must be strtod's to the bit. */
+static void numbers_are_rounded_as_strtod_rounds(void **state)
+{
+    (void)state;
+    uint64_t random = 3;
+    static const char *const some[] = { "-0",
+                                        "0.000000000000000001",
+                                        "9007199254740992",
+                                        "9007199254740993",
+                                        "9007199254740993.5",
+                                        "1.7976931348623157e308",
+                                        "5e-324",
+                                        "18446744073709551616",
+                                        ".5",
+                                        "5.",
+                                        "0.1",
+                                        "+1" };
+    for (size_t i = 0; i < 200000; i++) {
+        char text[64];
+        double value, wanted;
+        if (i < sizeof(some) / sizeof(*some))
+            snprintf(text, sizeof(text), "%s", some[i]);
+        else
+            snprintf(text, sizeof(text), "%.*f", (int)random_below(&random, 20),
+                     (random_real(&random) - 0.5) * pow(10, (double)random_below(&random, 18)));
+        wanted = strtod(text, NULL);
+        assert_true(csv_number(maas_text(text), &value));
+        assert_memory_equal(&value, &wanted, sizeof(value));
+    }
+    assert_false(csv_number(maas_text("."), &(double){ 0 }));
+    assert_false(csv_number(maas_text("-"), &(double){ 0 }));
+    assert_false(csv_number(maas_text("1.2.3"), &(double){ 0 }));
+}
+
 static void a_seed_is_the_same_sequence_everywhere(void **state)
 {
     (void)state;
@@ -179,6 +213,7 @@ int main(void)
         cmocka_unit_test(a_wrong_row_is_refused_with_its_line),
         cmocka_unit_test(a_row_has_a_bound),
         cmocka_unit_test(numbers_are_finite_and_alone),
+        cmocka_unit_test(numbers_are_rounded_as_strtod_rounds),
         cmocka_unit_test(a_seed_is_the_same_sequence_everywhere),
     };
     return cmocka_run_group_tests(tests, make_dir, remove_dir);

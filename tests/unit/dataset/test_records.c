@@ -175,8 +175,7 @@ static void classes_are_numbered_by_name(void **state)
     assert_int_equal(labels_find(l.names, l.count, maas_text("c7")), -1);
     assert_int_equal(labels_find(l.names, l.count, (maas_str){ "c07\0x", 5 }), -1);
     assert_int_equal(labels_add(&l, maas_text(""), 9, &number, &error), MAAS_E_INVALID);
-    assert_string_equal(error.text,
-                        "line 9: a label of 0 bytes; 1 to 255, without NUL, are good");
+    assert_string_equal(error.text, "line 9: a label of 0 bytes; 1 to 255, without NUL, are good");
     labels_release(&l);
 }
 

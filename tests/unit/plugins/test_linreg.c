@@ -395,13 +395,15 @@ static void dependence_is_seen_through_rounding_and_scale(void **state)
 /* ---- memory */
 
 struct endless { /* rows made up as they are asked for */
-    uint64_t at, n;
+    uint64_t at, n, passes;
 };
 
 static maas_status endless_rewind(void *from, maas_error *error)
 {
     (void)error;
-    ((struct endless *)from)->at = 0;
+    struct endless *e = from;
+    e->at = 0;
+    e->passes++;
     return MAAS_OK;
 }
 
@@ -424,7 +426,7 @@ static void memory_does_not_grow_with_the_rows(void **state)
 {
     (void)state;
     static const double largest[5] = { 1, 1, 1, 1, 1 };
-    struct endless e = { 0, 1000000 };
+    struct endless e = { .n = 1000000 };
     struct rows rows = { &e, endless_rewind, endless_next };
     struct fit_plan plan = {
         .p = 5, .intercept = true, .largest = largest, .largest_y = 10, .largest_weight = 1
@@ -440,6 +442,34 @@ static void memory_does_not_grow_with_the_rows(void **state)
     assert_true(after.ru_maxrss - before.ru_maxrss < 4096);
     assert_true(digits(fit.beta[4], -4) > 12 && fit.n == 1000000);
     fit_release(&fit);
+}
+
+/* Rows that fit are read from their source once, others in each pass; the fit is the same. */
+static void rows_are_kept_up_to_a_bound(void **state)
+{
+    (void)state;
+    static const double largest[5] = { 1, 1, 1, 1, 1 };
+    const uint64_t most = KEPT_MAX_BYTES / (7 * sizeof(double));
+    const struct fit_plan plan = {
+        .p = 5, .intercept = true, .largest = largest, .largest_y = 10, .largest_weight = 1
+    };
+    for (int i = 0; i < 2; i++) {
+        struct endless e = { .n = i ? most + 1 : 100000 };
+        struct rows source = { &e, endless_rewind, endless_next };
+        struct kept_rows kept;
+        struct rows rows = kept_over(&kept, &source, 5);
+        struct fit fit, plain;
+        uint32_t dependent;
+        maas_error error = MAAS_ERROR_INIT;
+        assert_int_equal(fit_least_squares(&rows, &plan, &fit, &dependent, &error), MAAS_OK);
+        assert_true(i ? e.passes > 2 && kept.state == KEPT_NEVER && !kept.numbers : e.passes == 1);
+        kept_release(&kept);
+        assert_int_equal(fit_least_squares(&source, &plan, &plain, &dependent, &error), MAAS_OK);
+        assert_memory_equal(fit.beta, plain.beta, 5 * sizeof(double));
+        assert_memory_equal(fit.error, plain.error, 5 * sizeof(double));
+        fit_release(&fit);
+        fit_release(&plain);
+    }
 }
 
 /* ---- distributions */
@@ -511,6 +541,7 @@ int main(void)
         cmocka_unit_test(a_ridge_fits_what_least_squares_cannot),
         cmocka_unit_test(dependence_is_seen_through_rounding_and_scale),
         cmocka_unit_test(memory_does_not_grow_with_the_rows),
+        cmocka_unit_test(rows_are_kept_up_to_a_bound),
         cmocka_unit_test(tails_agree_with_scipy),
         cmocka_unit_test(quantiles_agree_with_scipy),
     };
