@@ -8,50 +8,24 @@
 #include <stdlib.h>
 
 #include "dataset/random.h"
+#include "equations.h"
 
-bool rec_solve(double *a, double *b, uint32_t n)
-{
-    for (uint32_t i = 0; i < n; i++) /* a = l l', l in the lower half */
-        for (uint32_t j = 0; j <= i; j++) {
-            double sum = a[i * n + j];
-            for (uint32_t k = 0; k < j; k++)
-                sum -= a[i * n + k] * a[j * n + k];
-            if (i == j && !(sum > 0))
-                return false;
-            a[i * n + j] = i == j ? sqrt(sum) : sum / a[j * n + j];
-        }
-    for (uint32_t i = 0; i < n; i++) {
-        for (uint32_t k = 0; k < i; k++)
-            b[i] -= a[i * n + k] * b[k];
-        b[i] /= a[i * n + i];
-    }
-    for (uint32_t i = n; i-- > 0;) {
-        for (uint32_t k = i + 1; k < n; k++)
-            b[i] -= a[k * n + i] * b[k];
-        b[i] /= a[i * n + i];
-    }
-    return true;
-}
+enum { LOOK_ENTRIES = 20000 /* of ratings, between two looks at cancelled */ };
 
-static void add_outer(double *a, const float *q, uint32_t n, double weight)
-{
-    for (uint32_t i = 0; i < n; i++)
-        for (uint32_t j = 0; j <= i; j++)
-            a[i * n + j] += weight * (double)q[i] * (double)q[j];
-}
-
-/* The equations' left side for somebody with these ratings: what others' factors are, by column. */
+/* The equations' left side for somebody with these ratings: what others' factors are, by column.
+ * weights: space of count floats, of ials. */
 static void left_side(const struct rec_model *m, const float *factors, const double *gram,
-                      const uint32_t *columns, const float *values, uint64_t count, double *a)
+                      const uint32_t *columns, const float *values, uint64_t count, float *weights,
+                      double *a)
 {
     const uint32_t n = m->rank;
     if (gram)
         memcpy(a, gram, (size_t)n * n * sizeof(*a));
     else
         memset(a, 0, (size_t)n * n * sizeof(*a));
-    for (uint64_t i = 0; i < count; i++)
-        add_outer(a, factors + (size_t)columns[i] * n, n,
-                  gram ? (double)m->alpha * (double)fmaxf(values[i], 0) : 1);
+    for (uint64_t i = 0; gram && i < count; i++)
+        weights[i] = m->alpha * fmaxf(values[i], 0);
+    equations_add(a, factors, columns, gram ? weights : NULL, count, n);
     for (uint32_t i = 0; i < n; i++)
         a[i * n + i] += (double)m->ridge * (gram ? 1 : (double)(count ? count : 1));
 }
@@ -70,14 +44,14 @@ static bool solve_one(const struct rec_model *m, const float *factors, const flo
 {
     const uint32_t n = m->rank;
     double *a = work, *b = work + (size_t)n * n;
-    left_side(m, factors, gram, columns, values, count, a);
+    left_side(m, factors, gram, columns, values, count, (float *)(void *)(b + n), a);
     memset(b, 0, n * sizeof(*b));
     for (uint64_t i = 0; i < count; i++) {
         const double t = target(m, values[i], own_bias, biases ? biases[columns[i]] : 0);
         for (uint32_t k = 0; k < n; k++)
             b[k] += t * (double)factors[(size_t)columns[i] * n + k];
     }
-    if (!rec_solve(a, b, n))
+    if (!equations_solve(a, b, n))
         return false;
     for (uint32_t k = 0; k < n; k++)
         out[k] = (float)b[k];
@@ -87,36 +61,42 @@ static bool solve_one(const struct rec_model *m, const float *factors, const flo
 void rec_gram(double *gram, const float *factors, uint32_t count, uint32_t n)
 {
     memset(gram, 0, (size_t)n * n * sizeof(*gram));
-    for (uint32_t i = 0; i < count; i++)
-        add_outer(gram, factors + (size_t)i * n, n, 1);
+    equations_add(gram, factors, NULL, NULL, count, n);
 }
 
 /* ---- biases: shrunk means of what is left, items and users in turn */
 
+static float bias_of(const struct rec_model *m, const uint32_t *columns, const float *values,
+                     uint64_t count, const float *other)
+{
+    const double weight = (double)count + (double)m->bias_ridge;
+    double sum = 0;
+    for (uint64_t i = 0; i < count; i++)
+        sum += (double)values[i] - (double)m->mean - (double)other[columns[i]];
+    return weight > 0 ? (float)(sum / weight) : 0; /* without ratings and ridge: as the mean */
+}
+
 static void bias_side(const struct rec_model *m, const struct rec_rows *rows, float *own,
-                      const float *other, float ridge)
+                      const float *other)
 {
     for (uint32_t r = 0; r < rows->count; r++) {
-        double sum = 0;
-        for (uint64_t i = rows->from[r]; i < rows->from[r + 1]; i++)
-            sum += (double)rows->value[i] - (double)m->mean - (double)other[rows->column[i]];
-        const double weight = (double)(rows->from[r + 1] - rows->from[r]) + (double)ridge;
+        const uint64_t from = rows->from[r];
         own[r] =
-            weight > 0 ? (float)(sum / weight) : 0; /* without ratings and ridge: as the mean */
+            bias_of(m, rows->column + from, rows->value + from, rows->from[r + 1] - from, other);
     }
 }
 
-static void learn_biases(struct rec_model *m, float ridge)
+bool rec_learn_biases(struct rec_model *m)
 {
-    double sum = 0;
-    const uint64_t count = m->by_user.from[m->by_user.count];
-    for (uint64_t i = 0; i < count; i++)
-        sum += (double)m->by_user.value[i];
-    m->mean = (float)(sum / (double)count);
+    m->user_bias = calloc((size_t)m->users.count + 1, sizeof(float));
+    m->item_bias = calloc((size_t)m->items.count + 1, sizeof(float));
+    if (!m->user_bias || !m->item_bias)
+        return false;
     for (int pass = 0; pass < 20; pass++) {
-        bias_side(m, &m->by_item, m->item_bias, m->user_bias, ridge);
-        bias_side(m, &m->by_user, m->user_bias, m->item_bias, ridge);
+        bias_side(m, &m->by_item, m->item_bias, m->user_bias);
+        bias_side(m, &m->by_user, m->user_bias, m->item_bias);
     }
+    return true;
 }
 
 /* ---- sweeps */
@@ -131,13 +111,17 @@ static maas_status half(struct rec_model *m, bool items, double *gram, double *w
           *own = items ? m->item_bias : m->user_bias;
     if (gram)
         rec_gram(gram, theirs, items ? m->users.count : m->items.count, m->rank);
+    uint64_t entries = 0; /* since the last look at cancelled */
     for (uint32_t r = 0; r < rows->count; r++) {
         const uint64_t from = rows->from[r], count = rows->from[r + 1] - from;
         if (!solve_one(m, theirs, bias, gram, rows->column + from, rows->value + from, count,
                        own ? own[r] : 0, work, ours + (size_t)r * m->rank))
             return maas_fail(error, MAAS_E_INVALID,
                              "the equations of a row cannot be solved; choose a larger 'ridge'");
-        if (r % 64 == 0 && host->cancelled(host, job))
+        if ((entries += count + 8) < LOOK_ENTRIES)
+            continue;
+        entries = 0;
+        if (host->cancelled(host, job))
             return maas_fail(error, MAAS_E_CANCELLED, "cancelled");
     }
     return MAAS_OK;
@@ -165,33 +149,31 @@ static double fit(const struct rec_model *m)
 
 static bool take(struct rec_model *m)
 {
-    const size_t users = m->users.count, items = m->items.count;
-    m->user_factors = calloc(users * m->rank + 1, sizeof(float));
-    m->item_factors = calloc(items * m->rank + 1, sizeof(float));
-    if (m->method == REC_ALS) {
-        m->user_bias = calloc(users + 1, sizeof(float));
-        m->item_bias = calloc(items + 1, sizeof(float));
-    } else {
+    m->user_factors = calloc((size_t)m->users.count * m->rank + 1, sizeof(float));
+    m->item_factors = calloc((size_t)m->items.count * m->rank + 1, sizeof(float));
+    if (m->method == REC_IALS)
         m->gram = calloc((size_t)m->rank * m->rank + 1, sizeof(double));
-    }
     return m->user_factors && m->item_factors &&
-           (m->method == REC_ALS ? m->user_bias && m->item_bias : m->gram != NULL);
+           (m->method == REC_ALS ? rec_learn_biases(m) : m->gram != NULL);
 }
 
-maas_status rec_learn(struct rec_model *m, const struct rec_learning *how, const maas_host *host,
-                      const maas_request *job, maas_error *error)
+static uint64_t longest(const struct rec_rows *r)
 {
-    uint64_t random = how->random;
-    double *work = calloc((size_t)m->rank * (m->rank + 1) + 1, sizeof(*work));
+    uint64_t most = 0;
+    for (uint32_t i = 0; i < r->count; i++)
+        most = r->from[i + 1] - r->from[i] > most ? r->from[i + 1] - r->from[i] : most;
+    return most;
+}
+
+size_t rec_work(uint32_t rank, uint64_t count)
+{
+    return (size_t)rank * (rank + 1) + (count + 1) / 2 + 1;
+}
+
+static maas_status sweep(struct rec_model *m, const struct rec_learning *how, double *work,
+                         const maas_host *host, const maas_request *job, maas_error *error)
+{
     maas_status status = MAAS_OK;
-    if (!work || !take(m)) {
-        free(work);
-        return maas_fail(error, MAAS_E_EXHAUSTED, "no memory for %u factors", m->rank);
-    }
-    if (m->method == REC_ALS)
-        learn_biases(m, how->bias_ridge);
-    for (size_t i = 0; i < (size_t)m->items.count * m->rank; i++)
-        m->item_factors[i] = (float)(random_normal(&random) * 0.1);
     for (uint32_t s = 1; !status && s <= how->sweeps; s++) {
         status = half(m, false, m->gram, work, host, job, error);
         if (!status)
@@ -201,8 +183,24 @@ maas_status rec_learn(struct rec_model *m, const struct rec_learning *how, const
             maas_emit_scalar(host, job, "train_fit", fit(m));
         }
     }
-    if (m->gram)
-        rec_gram(m->gram, m->item_factors, m->items.count, m->rank);
+    if (!status) /* so that a user's own factors are what folding it in gives */
+        status = half(m, false, m->gram, work, host, job, error);
+    return status;
+}
+
+maas_status rec_learn(struct rec_model *m, const struct rec_learning *how, const maas_host *host,
+                      const maas_request *job, maas_error *error)
+{
+    uint64_t random = how->random;
+    const uint64_t users = longest(&m->by_user), items = longest(&m->by_item);
+    double *work = calloc(rec_work(m->rank, users > items ? users : items), sizeof(*work));
+    if (!work || !take(m)) {
+        free(work);
+        return maas_fail(error, MAAS_E_EXHAUSTED, "no memory for %u factors", m->rank);
+    }
+    for (size_t i = 0; i < (size_t)m->items.count * m->rank; i++)
+        m->item_factors[i] = (float)(random_normal(&random) * 0.1);
+    maas_status status = sweep(m, how, work, host, job, error);
     free(work);
     return status;
 }
@@ -210,10 +208,7 @@ maas_status rec_learn(struct rec_model *m, const struct rec_learning *how, const
 bool rec_fold(const struct rec_model *m, const uint32_t *items, const float *values, uint32_t count,
               double *work, float *vector, float *bias)
 {
-    double sum = 0;
-    for (uint32_t i = 0; m->method == REC_ALS && i < count; i++)
-        sum += (double)values[i] - (double)m->mean - (double)m->item_bias[items[i]];
-    *bias = (float)(sum / (count + 3.0));
+    *bias = m->method == REC_ALS ? bias_of(m, items, values, count, m->item_bias) : 0;
     return solve_one(m, m->item_factors, m->item_bias, m->gram, items, values, count, *bias, work,
                      vector);
 }
@@ -228,10 +223,11 @@ void rec_because(const struct rec_model *m, const struct rec_person *who, uint32
         out[i] = who->values[i] * rec_overlap(m, item, who->items[i]);
     if (!m->item_factors)
         return;
-    left_side(m, m->item_factors, m->gram, who->items, who->values, who->count, a);
+    left_side(m, m->item_factors, m->gram, who->items, who->values, who->count,
+              (float *)(void *)(b + n), a);
     for (uint32_t k = 0; k < n; k++)
         b[k] = (double)m->item_factors[(size_t)item * n + k];
-    const bool good = rec_solve(a, b, n);
+    const bool good = equations_solve(a, b, n);
     for (uint32_t i = 0; i < who->count; i++) {
         double near = 0;
         for (uint32_t k = 0; k < n; k++)

@@ -1,7 +1,7 @@
 /*
  * model.c: recommender.model: a head, then arrays one behind the other, then a checksum of all.
  *
- *   head     struct head
+ *   head     struct head, "maasrec2"; "maasrec1" without its last 8 bytes is read as well
  *   names    users: from [users + 1] u64, text; items: the same
  *   ratings  by user: from [users + 1] u64, column [ratings] u32, value [ratings] f32
  *   factors  als: user and item biases f32; als, ials: user and item factors f32
@@ -14,27 +14,34 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <math.h>
+#include <stddef.h>
 #include <stdlib.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
-#define MAGIC     "maasrec1"
+#define MAGIC     "maasrec2"
+#define OLD_MAGIC "maasrec1" /* its head ends before bias_ridge */
 #define FILE_NAME "recommender.model"
+#define OLD_RIDGE 2.0f /* the option's default then */
 
 struct head {
     char magic[8];
     uint32_t method, rank, users, items;
     uint64_t ratings, user_text, item_text;
     float mean, most, alpha, ridge;
+    float bias_ridge;
+    uint32_t zero;
 };
+enum { OLD_HEAD = offsetof(struct head, bias_ridge) };
 
-struct stream { /* a file in memory: what is written, or what is read */
-    uint8_t *bytes;
+struct stream {          /* a file in memory: what is written, or what is read */
+    uint8_t *bytes;      /* writing */
+    const uint8_t *from; /* reading */
     size_t at, size;
     bool writing, bad;
 };
 
-static uint64_t sum_of(const uint8_t *bytes, size_t len)
+uint64_t rec_sum(const uint8_t *bytes, size_t len)
 {
     uint64_t sum = 0xcbf29ce484222325u;
     for (size_t i = 0; i < len; i++)
@@ -56,7 +63,7 @@ static void move(struct stream *s, void *memory, size_t count, size_t size)
     else if (bytes && s->writing)
         memcpy(s->bytes + s->at, *at, bytes);
     else if (bytes)
-        memcpy(*at, s->bytes + s->at, bytes);
+        memcpy(*at, s->from + s->at, bytes);
     s->at += bytes;
 }
 
@@ -99,7 +106,8 @@ maas_status rec_write(const char *dir, const struct rec_model *m, maas_error *er
                       .mean = m->mean,
                       .most = m->most,
                       .alpha = m->alpha,
-                      .ridge = m->ridge };
+                      .ridge = m->ridge,
+                      .bias_ridge = m->bias_ridge };
     const size_t size = sizeof(h) + body_size(&h);
     struct rec_model copy = *m; /* its pointers alone are read */
     struct stream s = { .bytes = malloc(size + 8), .at = sizeof(h), .size = size, .writing = true };
@@ -109,7 +117,7 @@ maas_status rec_write(const char *dir, const struct rec_model *m, maas_error *er
     memcpy(h.magic, MAGIC, 8);
     memcpy(s.bytes, &h, sizeof(h));
     move_all(&s, &copy, &h);
-    const uint64_t sum = sum_of(s.bytes, size);
+    const uint64_t sum = rec_sum(s.bytes, size);
     memcpy(s.bytes + size, &sum, 8);
     snprintf(path, sizeof(path), "%s/%s", dir, FILE_NAME);
     FILE *f = fopen(path, "wb");
@@ -125,13 +133,13 @@ maas_status rec_write(const char *dir, const struct rec_model *m, maas_error *er
 static bool good_head(const struct head *h)
 {
     const bool factors = h->method == REC_ALS || h->method == REC_IALS;
-    return memcmp(h->magic, MAGIC, 8) == 0 && h->method >= REC_ALS && h->method <= REC_POPULARITY &&
-           h->users && h->users <= REC_USERS_MAX && h->items && h->items <= REC_ITEMS_MAX &&
+    return h->zero == 0 && h->method >= REC_ALS && h->method <= REC_POPULARITY && h->users &&
+           h->users <= REC_USERS_MAX && h->items && h->items <= REC_ITEMS_MAX &&
            h->ratings <= REC_RATINGS_MAX && h->user_text <= (uint64_t)h->users * REC_NAME_MAX &&
            h->item_text <= (uint64_t)h->items * REC_NAME_MAX &&
            (factors ? h->rank >= 1 && h->rank <= REC_RANK_MAX : h->rank == 0) &&
            isfinite(h->mean) && isfinite(h->most) && h->alpha >= 0 && isfinite(h->alpha) &&
-           h->ridge > 0 && isfinite(h->ridge);
+           h->ridge > 0 && isfinite(h->ridge) && h->bias_ridge >= 0 && isfinite(h->bias_ridge);
 }
 
 static bool good_names(const struct rec_names *n, uint64_t text)
@@ -176,38 +184,65 @@ static maas_status damaged(maas_error *error)
     return maas_fail(error, MAAS_E_DATA_LOSS, "'%s' is damaged, or no recommender", FILE_NAME);
 }
 
-static maas_status parse(uint8_t *bytes, size_t len, struct rec_model *m, maas_error *error)
+/* The head's size; 0: it is none. */
+static size_t read_head(const uint8_t *bytes, size_t len, struct head *out)
 {
-    struct head h;
-    uint64_t sum;
-    if (len < sizeof(h) + 8)
-        return damaged(error);
-    memcpy(&h, bytes, sizeof(h));
-    memcpy(&sum, bytes + len - 8, 8);
-    if (!good_head(&h) || len != sizeof(h) + body_size(&h) + 8 || sum != sum_of(bytes, len - 8))
-        return damaged(error);
-    *m = (struct rec_model){ .method = h.method,
-                             .rank = h.rank,
-                             .mean = h.mean,
-                             .most = h.most,
-                             .alpha = h.alpha,
-                             .ridge = h.ridge };
-    struct stream s = { .bytes = bytes, .at = sizeof(h), .size = len - 8 };
-    move_all(&s, m, &h);
-    m->users.count = m->by_user.count = h.users;
-    m->items.count = h.items;
-    if (s.bad || !good_model(m, &h))
-        return damaged(error);
+    const bool old = len >= OLD_HEAD && memcmp(bytes, OLD_MAGIC, 8) == 0;
+    const size_t size = old ? OLD_HEAD : sizeof(*out);
+    *out = (struct head){ .bias_ridge = OLD_RIDGE };
+    if (len < size || (!old && memcmp(bytes, MAGIC, 8) != 0))
+        return 0;
+    memcpy(out, bytes, size);
+    return good_head(out) ? size : 0;
+}
+
+static maas_status complete(struct rec_model *m, maas_error *error)
+{
     return rec_names_sort(&m->users) && rec_names_sort(&m->items) && rec_complete(m)
                ? MAAS_OK
                : maas_fail(error, MAAS_E_EXHAUSTED, "no memory for the model");
+}
+
+static maas_status read_body(const uint8_t *bytes, size_t from, size_t to, const struct head *h,
+                             struct rec_model *m, maas_error *error)
+{
+    struct stream s = { .from = bytes, .at = from, .size = to };
+    *m = (struct rec_model){ .method = h->method,
+                             .rank = h->rank,
+                             .mean = h->mean,
+                             .most = h->most,
+                             .alpha = h->alpha,
+                             .ridge = h->ridge,
+                             .bias_ridge = h->bias_ridge };
+    move_all(&s, m, h);
+    m->users.count = m->by_user.count = h->users;
+    m->items.count = h->items;
+    return s.bad || !good_model(m, h) ? damaged(error) : complete(m, error);
+}
+
+maas_status rec_parse(const uint8_t *bytes, size_t len, struct rec_model *out, maas_error *error)
+{
+    struct head h;
+    struct rec_model m = { .method = 0 };
+    uint64_t sum;
+    const size_t head = read_head(bytes, len, &h);
+    if (!head || len != head + body_size(&h) + sizeof(sum))
+        return damaged(error);
+    memcpy(&sum, bytes + len - sizeof(sum), sizeof(sum));
+    if (sum != rec_sum(bytes, len - sizeof(sum)))
+        return damaged(error);
+    maas_status status = read_body(bytes, head, len - sizeof(sum), &h, &m, error);
+    if (status)
+        rec_release(&m);
+    else
+        *out = m;
+    return status;
 }
 
 maas_status rec_read(const char *dir, struct rec_model *out, maas_error *error)
 {
     char path[4096];
     struct stat what;
-    struct rec_model m = { .method = 0 };
     snprintf(path, sizeof(path), "%s/%s", dir, FILE_NAME);
     const int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
     if (fd < 0)
@@ -225,12 +260,8 @@ maas_status rec_read(const char *dir, struct rec_model *out, maas_error *error)
     close(fd);
     maas_status status = !bytes ? maas_fail(error, MAAS_E_EXHAUSTED, "no memory for %zu bytes", len)
                          : got < len ? damaged(error)
-                                     : parse(bytes, len, &m, error);
+                                     : rec_parse(bytes, len, out, error);
     free(bytes);
-    if (status)
-        rec_release(&m);
-    else
-        *out = m;
     return status;
 }
 
@@ -289,7 +320,7 @@ bool rec_complete(struct rec_model *m)
     measure_popularity(m);
     if (m->method == REC_IALS)
         rec_gram(m->gram, m->item_factors, m->items.count, m->rank);
-    return true;
+    return (m->method != REC_ITEM_COSINE && m->method != REC_USER_COSINE) || rec_learn_biases(m);
 }
 
 void rec_release(struct rec_model *m)

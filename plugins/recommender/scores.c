@@ -14,6 +14,15 @@ static float dot(const float *a, const float *b, uint32_t n)
     return sum;
 }
 
+struct rec_person rec_person_of(const struct rec_model *m, uint32_t user)
+{
+    const uint64_t from = m->by_user.from[user];
+    return (struct rec_person){ m->by_user.column + from, m->by_user.value + from,
+                                (uint32_t)(m->by_user.from[user + 1] - from),
+                                m->user_factors ? m->user_factors + (size_t)user * m->rank : NULL,
+                                m->user_bias ? m->user_bias[user] : 0 };
+}
+
 static float inverse(float length)
 {
     return length > 0 ? 1 / length : 0;
@@ -64,22 +73,33 @@ void rec_scores(const struct rec_model *m, const struct rec_person *who, float *
         through_users(m, who, scores, space);
 }
 
-float rec_overlap(const struct rec_model *m, uint32_t a, uint32_t b)
+/* The product of two rows; lengths: each term by the inverse of its column's, or NULL. */
+static double product(const struct rec_rows *r, uint32_t a, uint32_t b, const float *lengths)
 {
-    uint64_t i = m->by_item.from[a], j = m->by_item.from[b];
-    const bool items = m->method != REC_USER_COSINE;
+    uint64_t i = r->from[a], j = r->from[b];
     double sum = 0;
-    while (i < m->by_item.from[a + 1] && j < m->by_item.from[b + 1]) {
-        const uint32_t x = m->by_item.column[i], y = m->by_item.column[j];
+    while (i < r->from[a + 1] && j < r->from[b + 1]) {
+        const uint32_t x = r->column[i], y = r->column[j];
         if (x == y)
-            sum += (double)m->by_item.value[i] * (double)m->by_item.value[j] *
-                   (double)(items ? 1 : inverse(m->user_norm[x]));
+            sum += (double)r->value[i] * (double)r->value[j] *
+                   (double)(lengths ? inverse(lengths[x]) : 1);
         i += x <= y;
         j += y <= x;
     }
+    return sum;
+}
+
+static double cosine(const struct rec_rows *r, const float *norms, uint32_t a, uint32_t b)
+{
+    return product(r, a, b, NULL) * (double)inverse(norms[a]) * (double)inverse(norms[b]);
+}
+
+float rec_overlap(const struct rec_model *m, uint32_t a, uint32_t b)
+{
     if (m->method == REC_POPULARITY)
         return 0;
-    return (float)(sum * (double)(items ? inverse(m->item_norm[a]) * inverse(m->item_norm[b]) : 1));
+    return (float)(m->method == REC_USER_COSINE ? product(&m->by_item, a, b, m->user_norm)
+                                                : cosine(&m->by_item, m->item_norm, a, b));
 }
 
 void rec_near(const struct rec_model *m, uint32_t item, float *scores)
@@ -88,22 +108,34 @@ void rec_near(const struct rec_model *m, uint32_t item, float *scores)
     const float length = q ? sqrtf(dot(q, q, m->rank)) : 0;
     for (uint32_t i = 0; i < m->items.count; i++) {
         const float *o = q ? m->item_factors + (size_t)i * m->rank : NULL;
-        scores[i] = q ? dot(q, o, m->rank) * inverse(length) * inverse(sqrtf(dot(o, o, m->rank)))
-                      : rec_overlap(m, item, i);
+        scores[i] += q ? dot(q, o, m->rank) * inverse(length) * inverse(sqrtf(dot(o, o, m->rank)))
+                       : rec_overlap(m, item, i);
     }
 }
 
-/* Neighbours: the mean of the person's ratings, weighted by how near each item is; without any, the
- * item's own mean. */
-static float neighbours_mean(const struct rec_model *m, uint32_t user, uint32_t item)
+static float baseline(const struct rec_model *m, uint32_t user, uint32_t item)
 {
-    double sum = 0, weights = 0;
-    for (uint64_t k = m->by_user.from[user]; k < m->by_user.from[user + 1]; k++) {
-        const double near = fabs((double)rec_overlap(m, item, m->by_user.column[k]));
-        sum += near * (double)m->by_user.value[k];
-        weights += near;
+    return m->mean + m->user_bias[user] + m->item_bias[item];
+}
+
+/* Neighbours: what ratings leave beside their baselines, weighted by how near they are, on the
+ * pair's own baseline (Koren 2010, eq. 3); a weight of 1 for the baseline alone shrinks what few
+ * say. item-cosine: the user's ratings of other items; user-cosine: other users' of the item. */
+static float neighbours_guess(const struct rec_model *m, uint32_t user, uint32_t item)
+{
+    const bool items = m->method == REC_ITEM_COSINE;
+    const struct rec_rows *rows = items ? &m->by_user : &m->by_item;
+    const uint32_t row = items ? user : item;
+    double sum = 0, weights = 1;
+    for (uint64_t k = rows->from[row]; k < rows->from[row + 1]; k++) {
+        const uint32_t other = rows->column[k];
+        const double near = items ? cosine(&m->by_item, m->item_norm, item, other)
+                                  : cosine(&m->by_user, m->user_norm, user, other);
+        sum += near * (double)(rows->value[k] -
+                               (items ? baseline(m, user, other) : baseline(m, other, item)));
+        weights += fabs(near);
     }
-    return weights > 0 ? (float)(sum / weights) : m->mean;
+    return baseline(m, user, item) + (float)(sum / weights);
 }
 
 float rec_predict(const struct rec_model *m, uint32_t user, uint32_t item)
@@ -111,7 +143,7 @@ float rec_predict(const struct rec_model *m, uint32_t user, uint32_t item)
     if (m->method == REC_POPULARITY)
         return m->mean;
     if (!m->item_factors)
-        return neighbours_mean(m, user, item);
+        return neighbours_guess(m, user, item);
     return dot(m->user_factors + (size_t)user * m->rank, m->item_factors + (size_t)item * m->rank,
                m->rank) +
            (m->item_bias ? m->mean + m->user_bias[user] + m->item_bias[item] : 0);

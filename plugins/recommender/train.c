@@ -29,7 +29,7 @@ const maas_option_decl *const rec_train_options[] = {
     OPTION("ridge", MAAS_OPTION_FLOAT, "1", "0.0001..1000",
            "regularisation of the factors; als: times the number of ratings"),
     OPTION("bias_ridge", MAAS_OPTION_FLOAT, "2", "0..1000",
-           "als: ratings of the mean that each user and item gets beside its own"),
+           "als, neighbours: ratings of the mean that each user and item gets beside its own"),
     OPTION("alpha", MAAS_OPTION_FLOAT, "10", "0..100000",
            "ials: confidence is 1 + alpha times the rating"),
     OPTION("sweeps", MAAS_OPTION_INT, "10", "1..1000", "of als and ials"),
@@ -87,27 +87,19 @@ static float guess(const struct rec_model *m, uint32_t user, uint32_t item)
 
 struct measure {
     float *scores, *space;
+    uint32_t *best;          /* k */
     unsigned char *relevant; /* by item */
     uint32_t k;
     float threshold;
     struct ranking ranking;
 };
 
-static struct rec_person person_of(const struct rec_model *m, uint32_t user)
-{
-    const uint64_t from = m->by_user.from[user];
-    return (struct rec_person){ m->by_user.column + from, m->by_user.value + from,
-                                (uint32_t)(m->by_user.from[user + 1] - from),
-                                m->user_factors ? m->user_factors + (size_t)user * m->rank : NULL,
-                                m->user_bias ? m->user_bias[user] : 0 };
-}
-
 /* One user's list against its pairs, which are [from, to) of `rows`. */
 static void rank_user(const struct rec_model *m, struct measure *e, const struct rec_rows *rows,
                       uint32_t user)
 {
     unsigned char hit[REC_LIST_MAX];
-    const struct rec_person who = person_of(m, user);
+    const struct rec_person who = rec_person_of(m, user);
     uint32_t relevant = 0;
     rec_scores(m, &who, e->scores, e->space);
     for (uint64_t i = m->by_user.from[user]; i < m->by_user.from[user + 1]; i++)
@@ -119,13 +111,9 @@ static void rank_user(const struct rec_model *m, struct measure *e, const struct
             relevant++;
         }
     const uint32_t k = e->k < m->items.count ? e->k : m->items.count;
-    for (uint32_t i = 0; relevant && i < k; i++) {
-        uint32_t best = 0;
-        for (uint32_t j = 1; j < m->items.count; j++)
-            best = e->scores[j] > e->scores[best] ? j : best;
-        hit[i] = e->relevant[best] && e->scores[best] > -HUGE_VALF;
-        e->scores[best] = -HUGE_VALF;
-    }
+    const uint32_t found = relevant ? rec_top(m, e->scores, k, e->best) : 0;
+    for (uint32_t i = 0; i < k; i++)
+        hit[i] = i < found && e->relevant[e->best[i]];
     for (uint64_t i = rows->from[user]; i < rows->from[user + 1]; i++)
         e->relevant[rows->column[i]] = 0;
     if (relevant)
@@ -177,10 +165,11 @@ static maas_status measure(const struct rec_model *m, const struct pairs *p,
     struct regression r = { 0 };
     struct measure e = { .scores = calloc((size_t)m->items.count + 1, sizeof(float)),
                          .space = calloc((size_t)m->users.count + 1, sizeof(float)),
+                         .best = calloc(REC_LIST_MAX, sizeof(uint32_t)),
                          .relevant = calloc((size_t)m->items.count + 1, 1),
                          .k = (uint32_t)option(spec, "evaluation_k")->integer,
                          .threshold = (float)option(spec, "relevant")->real };
-    maas_status status = e.scores && e.space && e.relevant
+    maas_status status = e.scores && e.space && e.best && e.relevant
                              ? MAAS_OK
                              : maas_fail(error, MAAS_E_EXHAUSTED, "no memory to measure");
     for (uint64_t i = 0; !status && m->method != REC_IALS && i < p->count; i++)
@@ -193,6 +182,7 @@ static maas_status measure(const struct rec_model *m, const struct pairs *p,
         regression_emit(&r, host, job, "test");
     free(e.scores);
     free(e.space);
+    free(e.best);
     free(e.relevant);
     return status;
 }
@@ -223,6 +213,7 @@ static maas_status prepare(struct rec_model *m, struct rec_data *d, const maas_t
     *m = (struct rec_model){ .method = method,
                              .alpha = (float)option(spec, "alpha")->real,
                              .ridge = (float)option(spec, "ridge")->real,
+                             .bias_ridge = (float)option(spec, "bias_ridge")->real,
                              .mean = mean_of(&d->train),
                              .most = best_of(&d->train),
                              .rank =
@@ -247,7 +238,6 @@ static maas_status learn(struct rec_model *m, struct rec_data *d, const maas_hos
                          const maas_train_spec *spec, const maas_request *job, maas_error *error)
 {
     const struct rec_learning how = { .sweeps = (uint32_t)option(spec, "sweeps")->integer,
-                                      .bias_ridge = (float)option(spec, "bias_ridge")->real,
                                       .random = spec->seed };
     maas_status status = prepare(m, d, spec, error);
     if (!status)

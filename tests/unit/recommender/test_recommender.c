@@ -12,6 +12,7 @@
 
 #include <math.h>
 
+#include "equations.h"
 #include "recommender.h"
 
 static maas_status emit(const maas_host *host, const maas_request *request, const maas_named *out,
@@ -66,11 +67,12 @@ static struct rec_model some_model(uint32_t method, uint32_t rank, float ridge)
                            .rank = rank,
                            .ridge = ridge,
                            .alpha = 2,
+                           .bias_ridge = 3,
                            .most = 5,
                            .mean = 3,
                            .users = numbered(USERS),
                            .items = numbered(ITEMS) };
-    const struct rec_learning how = { .sweeps = 200, .bias_ridge = 3, .random = 1 };
+    const struct rec_learning how = { .sweeps = 20, .random = 1 };
     maas_error error = MAAS_ERROR_INIT;
     assert_true(rec_rows_make(&m.by_user, &r, USERS, false) &&
                 rec_rows_make(&m.by_item, &r, ITEMS, true));
@@ -83,39 +85,104 @@ static struct rec_model some_model(uint32_t method, uint32_t rank, float ridge)
 static void cholesky_solves_what_it_was_given(void **state)
 {
     (void)state;
-    double a[] = { 4, 0, 0, 2, 10, 0, -2, 5, 9 }, b[3], x[] = { 1, -2, 3 };
+    double a[] = { 4, 2, -2, 0, 10, 5, 0, 0, 9 }, b[3], x[] = { 1, -2, 3 };
     const double full[3][3] = { { 4, 2, -2 }, { 2, 10, 5 }, { -2, 5, 9 } };
     for (int i = 0; i < 3; i++)
         b[i] = full[i][0] * x[0] + full[i][1] * x[1] + full[i][2] * x[2];
-    assert_true(rec_solve(a, b, 3));
+    assert_true(equations_solve(a, b, 3));
     for (int i = 0; i < 3; i++)
         assert_true(fabs(b[i] - x[i]) < 1e-12);
-    double wrong[] = { 1, 0, 2, 1 };
-    assert_false(rec_solve(wrong, b, 2)); /* not positive definite */
+    double wrong[] = { 1, 2, 0, 1 };
+    assert_false(equations_solve(wrong, b, 2)); /* not positive definite */
 }
 
-/* The last half of a sweep changed the items, so users are solved once more: at rest both agree. */
+/* For any number of entries, and with weights: the sums of the definition. */
+static void outer_products_are_summed(void **state)
+{
+    (void)state;
+    enum { N = 5, ENTRIES = 11 };
+    static const uint32_t columns[ENTRIES] = { 3, 0, 2, 2, 1, 0, 3, 1, 1, 2, 0 };
+    float factors[4 * N], weights[ENTRIES];
+    for (int i = 0; i < 4 * N; i++)
+        factors[i] = (float)((i * 7) % 11 - 5) / 4;
+    for (int i = 0; i < ENTRIES; i++)
+        weights[i] = (float)(i + 1) / 2;
+    for (uint32_t count = 0; count <= ENTRIES; count++) {
+        double a[N * N] = { 0 };
+        equations_add(a, factors, columns, weights, count, N);
+        for (uint32_t i = 0; i < N; i++)
+            for (uint32_t j = i; j < N; j++) {
+                double sum = 0;
+                for (uint32_t e = 0; e < count; e++)
+                    sum += (double)(weights[e] * factors[columns[e] * N + i] *
+                                    factors[columns[e] * N + j]);
+                assert_true(fabs(sum - a[i * N + j]) < 1e-5);
+            }
+    }
+}
+
 static void folding_in_a_user_gives_its_own_factors(void **state)
 {
     (void)state;
-    struct rec_model m = some_model(REC_IALS, 3, 0.5f);
-    double work[3 * 4];
-    float vector[3], bias;
-    for (uint32_t u = 0; u < USERS; u++) {
-        const uint64_t from = m.by_user.from[u];
-        assert_true(rec_fold(&m, m.by_user.column + from, m.by_user.value + from,
-                             (uint32_t)(m.by_user.from[u + 1] - from), work, vector, &bias));
-        for (uint32_t k = 0; k < 3; k++)
-            assert_true(fabsf(vector[k] - m.user_factors[u * 3 + k]) < 2e-3f);
+    for (uint32_t method = REC_ALS; method <= REC_IALS; method++) {
+        struct rec_model m = some_model(method, 3, 0.5f);
+        double work[64];
+        float vector[3], bias;
+        assert_true(rec_work(3, ITEMS) <= 64);
+        for (uint32_t u = 0; u < USERS; u++) {
+            const struct rec_person who = rec_person_of(&m, u);
+            assert_true(rec_fold(&m, who.items, who.values, who.count, work, vector, &bias));
+            assert_true(bias == who.bias);
+            for (uint32_t k = 0; k < 3; k++)
+                assert_true(fabsf(vector[k] - who.vector[k]) < 1e-5f);
+        }
+        rec_release(&m);
     }
-    rec_release(&m);
+}
+
+/* ---- lists */
+
+static const float *compared, *rarer;
+
+static int by_score(const void *a, const void *b)
+{
+    const uint32_t x = *(const uint32_t *)a, y = *(const uint32_t *)b;
+    if (compared[x] != compared[y])
+        return compared[x] > compared[y] ? -1 : 1;
+    if (rarer[x] != rarer[y])
+        return rarer[x] > rarer[y] ? -1 : 1;
+    return x < y ? -1 : 1;
+}
+
+static void the_best_are_those_of_a_sort(void **state)
+{
+    (void)state;
+    enum { MANY = 500 };
+    float scores[MANY], popularity[MANY];
+    uint32_t order[MANY], best[MANY];
+    const struct rec_model m = { .items = { .count = MANY }, .popularity = popularity };
+    uint32_t draw = 1, good = 0;
+    for (uint32_t i = 0; i < MANY; i++) {
+        draw = draw * 1664525u + 1013904223u;
+        scores[i] = draw >> 28 == 3 ? -HUGE_VALF : (float)(draw >> 27);
+        popularity[i] = (float)(draw >> 20 & 3);
+        order[i] = i;
+        good += scores[i] > -HUGE_VALF;
+    }
+    compared = scores;
+    rarer = popularity;
+    qsort(order, MANY, sizeof(*order), by_score);
+    for (uint32_t k = 0; k <= MANY; k += k < 20 ? 1 : 60) {
+        assert_int_equal(rec_top(&m, scores, k, best), k < good ? k : good);
+        assert_memory_equal(best, order, (k < good ? k : good) * sizeof(*best));
+    }
 }
 
 static void reasons_add_up_to_the_score(void **state)
 {
     (void)state;
     struct rec_model m = some_model(REC_IALS, 3, 0.5f);
-    double work[3 * 4];
+    double work[64];
     float vector[3], bias, scores[ITEMS], parts[ITEMS];
     const uint64_t from = m.by_user.from[1];
     struct rec_person who = { m.by_user.column + from, m.by_user.value + from,
@@ -170,6 +237,55 @@ static void neighbours_are_those_of_the_definition(void **state)
     rec_release(&m);
 }
 
+/* What neighbours leave beside the baselines moves a guess: none does where a user has rated
+ * nothing alike. */
+static void neighbours_guess_around_the_baseline(void **state)
+{
+    (void)state;
+    struct rec_model m = some_model(REC_ITEM_COSINE, 0, 1);
+    for (uint32_t u = 0; u < USERS; u++)
+        for (uint32_t i = 0; i < ITEMS; i++) {
+            const double base = (double)(m.mean + m.user_bias[u] + m.item_bias[i]);
+            double sum = 0, weights = 1;
+            for (uint32_t j = 0; j < ITEMS; j++) {
+                if (rating(&m, u, j) == 0)
+                    continue;
+                sum += cosine(&m, i, j) *
+                       (rating(&m, u, j) - (double)(m.mean + m.user_bias[u] + m.item_bias[j]));
+                weights += fabs(cosine(&m, i, j));
+            }
+            assert_true(fabs(base + sum / weights - (double)rec_predict(&m, u, i)) < 1e-4);
+        }
+    rec_release(&m);
+}
+
+/* A file of the first version: its head had no bias_ridge. */
+static void a_file_of_the_first_version_is_read(void **state)
+{
+    (void)state;
+    struct rec_model m = some_model(REC_IALS, 2, 1), read;
+    char folder[] = "/tmp/test-recommender-XXXXXX", path[64];
+    maas_error error = MAAS_ERROR_INIT;
+    uint8_t bytes[1 << 14];
+    assert_non_null(mkdtemp(folder));
+    snprintf(path, sizeof(path), "%s/recommender.model", folder);
+    assert_int_equal(rec_write(folder, &m, &error), MAAS_OK);
+    FILE *f = fopen(path, "rb");
+    size_t len = fread(bytes, 1, sizeof(bytes), f) - 8;
+    fclose(f);
+    memcpy(bytes, "maasrec1", 8);
+    memmove(bytes + 64, bytes + 72, len - 72);
+    const uint64_t sum = rec_sum(bytes, len -= 8);
+    memcpy(bytes + len, &sum, 8);
+    assert_int_equal(rec_parse(bytes, len + 8, &read, &error), MAAS_OK);
+    assert_memory_equal(read.user_factors, m.user_factors, USERS * 2 * sizeof(float));
+    assert_true(read.bias_ridge == 2);
+    rec_release(&read);
+    rec_release(&m);
+    unlink(path);
+    rmdir(folder);
+}
+
 /* Every byte that is changed, and every length, is noticed. */
 static void a_damaged_file_is_refused(void **state)
 {
@@ -204,9 +320,13 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(cholesky_solves_what_it_was_given),
+        cmocka_unit_test(outer_products_are_summed),
+        cmocka_unit_test(the_best_are_those_of_a_sort),
         cmocka_unit_test(folding_in_a_user_gives_its_own_factors),
         cmocka_unit_test(reasons_add_up_to_the_score),
         cmocka_unit_test(neighbours_are_those_of_the_definition),
+        cmocka_unit_test(neighbours_guess_around_the_baseline),
+        cmocka_unit_test(a_file_of_the_first_version_is_read),
         cmocka_unit_test(a_damaged_file_is_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
