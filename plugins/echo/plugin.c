@@ -21,19 +21,13 @@ struct maas_model {
     maas_port input, output;
 };
 
-#define OPTION(n, k, f, c, h)                                                                      \
-    &(const maas_option_decl)                                                                      \
-    {                                                                                              \
-        .size = sizeof(maas_option_decl), .kind = (k), .name = (n), .fallback = (f),               \
-        .choices = (c), .help = (h)                                                                \
-    }
-
 static const maas_option_decl *const options[] = {
-    OPTION("dtype", MAAS_OPTION_TEXT, "FP64", "FP64|UINT8|BYTES", "of the input and the output"),
-    OPTION("width", MAAS_OPTION_INT, "0", "0..16777216", "elements of a row; 0: any"),
-    OPTION("burn_us", MAAS_OPTION_INT, "0", "0..60000000", "CPU time of a call, microseconds"),
-    OPTION("burn_row_us", MAAS_OPTION_INT, "0", "0..60000000",
-           "CPU time of each row, microseconds"),
+    MAAS_OPTION("dtype", MAAS_OPTION_TEXT, "FP64", "FP64|UINT8|BYTES",
+                "of the input and the output"),
+    MAAS_OPTION("width", MAAS_OPTION_INT, "0", "0..16777216", "elements of a row; 0: any"),
+    MAAS_OPTION("burn_us", MAAS_OPTION_INT, "0", "0..60000000", "CPU time of a call, microseconds"),
+    MAAS_OPTION("burn_row_us", MAAS_OPTION_INT, "0", "0..60000000",
+                "CPU time of each row, microseconds"),
     NULL,
 };
 

@@ -12,33 +12,26 @@
 
 #include "evaluation/evaluation.h"
 
-#define OPTION(n, k, f, c, h)                                                                      \
-    &(const maas_option_decl)                                                                      \
-    {                                                                                              \
-        .size = sizeof(maas_option_decl), .kind = (k), .name = (n), .fallback = (f),               \
-        .choices = (c), .help = (h)                                                                \
-    }
-
 const maas_option_decl *const linreg_train_options[] = {
-    OPTION("target", MAAS_OPTION_TEXT, "", NULL, "the column to predict; empty: the last one"),
-    OPTION("features", MAAS_OPTION_TEXT, "", NULL,
-           "the columns to predict from, with commas between; empty: all others"),
-    OPTION("weight_column", MAAS_OPTION_TEXT, "", NULL,
-           "a column of weights, 0 and more; a row of weight 0 is left out; empty: all are 1"),
-    OPTION("categories", MAAS_OPTION_TEXT, "auto", NULL,
-           "auto: a column of texts is one; refuse: texts are wrong; or a list of columns"),
-    OPTION("unknown", MAAS_OPTION_TEXT, "refuse", "refuse|reference",
-           "what the model does with a level that training has not seen"),
-    OPTION("missing", MAAS_OPTION_TEXT, "refuse", "refuse|mean|median|drop",
-           "what an empty cell is: wrong, the mean or median in training, the end of its row"),
-    OPTION("degree", MAAS_OPTION_INT, "1", "1..20", "powers of each feature that is a number"),
-    OPTION("intercept", MAAS_OPTION_BOOL, "true", NULL, "fit a constant term"),
-    OPTION("ridge", MAAS_OPTION_FLOAT, "0", "0..1e12",
-           "the penalty on squared coefficients of standardised columns"),
-    OPTION("test_fraction", MAAS_OPTION_FLOAT, "0.2", "0..0.9",
-           "share of the rows kept for the test metrics"),
-    OPTION("shuffle", MAAS_OPTION_BOOL, "true", NULL,
-           "draw the test rows by the seed; false: they are the last ones"),
+    MAAS_OPTION("target", MAAS_OPTION_TEXT, "", NULL, "the column to predict; empty: the last one"),
+    MAAS_OPTION("features", MAAS_OPTION_TEXT, "", NULL,
+                "the columns to predict from, with commas between; empty: all others"),
+    MAAS_OPTION("weight_column", MAAS_OPTION_TEXT, "", NULL,
+                "a column of weights, 0 and more; a row of weight 0 is left out; empty: all are 1"),
+    MAAS_OPTION("categories", MAAS_OPTION_TEXT, "auto", NULL,
+                "auto: a column of texts is one; refuse: texts are wrong; or a list of columns"),
+    MAAS_OPTION("unknown", MAAS_OPTION_TEXT, "refuse", "refuse|reference",
+                "what the model does with a level that training has not seen"),
+    MAAS_OPTION("missing", MAAS_OPTION_TEXT, "refuse", "refuse|mean|median|drop",
+                "what an empty cell is: wrong, the mean or median in training, the end of its row"),
+    MAAS_OPTION("degree", MAAS_OPTION_INT, "1", "1..20", "powers of each feature that is a number"),
+    MAAS_OPTION("intercept", MAAS_OPTION_BOOL, "true", NULL, "fit a constant term"),
+    MAAS_OPTION("ridge", MAAS_OPTION_FLOAT, "0", "0..1e12",
+                "the penalty on squared coefficients of standardised columns"),
+    MAAS_OPTION("test_fraction", MAAS_OPTION_FLOAT, "0.2", "0..0.9",
+                "share of the rows kept for the test metrics"),
+    MAAS_OPTION("shuffle", MAAS_OPTION_BOOL, "true", NULL,
+                "draw the test rows by the seed; false: they are the last ones"),
     NULL,
 };
 

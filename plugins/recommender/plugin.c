@@ -46,23 +46,13 @@ static const maas_port explained[] = {
       .shape = rows_by_any_by_any },
 };
 
-static const maas_option_decl list_k = { .size = sizeof(maas_option_decl),
-                                         .kind = MAAS_OPTION_INT,
-                                         .name = "k",
-                                         .fallback = "10",
-                                         .choices = "1..1024",
-                                         .help = "items of a list" };
-static const maas_option_decl similar = { .size = sizeof(maas_option_decl),
-                                          .kind = MAAS_OPTION_BOOL,
-                                          .name = "similar",
-                                          .fallback = "false",
-                                          .help = "what is like all of 'items'" };
-static const maas_option_decl exclude_seen = { .size = sizeof(maas_option_decl),
-                                               .kind = MAAS_OPTION_BOOL,
-                                               .name = "exclude_seen",
-                                               .fallback = "true",
-                                               .help = "leave out what the user has rated" };
-static const maas_option_decl *const params[] = { &list_k, &similar, &exclude_seen, NULL };
+static const maas_option_decl *const params[] = {
+    MAAS_OPTION("k", MAAS_OPTION_INT, "10", "1..1024", "items of a list"),
+    MAAS_OPTION("similar", MAAS_OPTION_BOOL, "false", NULL, "what is like all of 'items'"),
+    MAAS_OPTION("exclude_seen", MAAS_OPTION_BOOL, "true", NULL,
+                "leave out what the user has rated"),
+    NULL,
+};
 
 static maas_status load(const maas_host *host, const maas_model_spec *spec, maas_model **out,
                         maas_error *error)

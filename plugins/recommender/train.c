@@ -11,34 +11,27 @@
 
 enum { RANKED_USERS_MAX = 5000 };
 
-#define OPTION(n, k, f, c, h)                                                                      \
-    &(const maas_option_decl)                                                                      \
-    {                                                                                              \
-        .size = sizeof(maas_option_decl), .kind = (k), .name = (n), .fallback = (f),               \
-        .choices = (c), .help = (h)                                                                \
-    }
-
 const maas_option_decl *const rec_train_options[] = {
-    OPTION("method", MAAS_OPTION_TEXT, "als", "als|ials|item-cosine|user-cosine|popularity",
-           "how it learns"),
-    OPTION("user_column", MAAS_OPTION_TEXT, "user", NULL, "the column with who rated"),
-    OPTION("item_column", MAAS_OPTION_TEXT, "item", NULL, "the column with what was rated"),
-    OPTION("rating_column", MAAS_OPTION_TEXT, "rating", NULL,
-           "the column with the rating; empty: each row counts 1"),
-    OPTION("rank", MAAS_OPTION_INT, "16", "1..128", "factors of als and ials"),
-    OPTION("ridge", MAAS_OPTION_FLOAT, "1", "0.0001..1000",
-           "regularisation of the factors; als: times the number of ratings"),
-    OPTION("bias_ridge", MAAS_OPTION_FLOAT, "2", "0..1000",
-           "als, neighbours: ratings of the mean that each user and item gets beside its own"),
-    OPTION("alpha", MAAS_OPTION_FLOAT, "10", "0..100000",
-           "ials: confidence is 1 + alpha times the rating"),
-    OPTION("sweeps", MAAS_OPTION_INT, "10", "1..1000", "of als and ials"),
-    OPTION("test_every", MAAS_OPTION_INT, "0", "0..1000000",
-           "each row whose number is a multiple of it, from 0, is kept apart; 0: none"),
-    OPTION("evaluation_k", MAAS_OPTION_INT, "10", "1..1024",
-           "length of the lists that are measured"),
-    OPTION("relevant", MAAS_OPTION_FLOAT, "0", "-1000000..1000000",
-           "ratings from which on an item is relevant"),
+    MAAS_OPTION("method", MAAS_OPTION_TEXT, "als", "als|ials|item-cosine|user-cosine|popularity",
+                "how it learns"),
+    MAAS_OPTION("user_column", MAAS_OPTION_TEXT, "user", NULL, "the column with who rated"),
+    MAAS_OPTION("item_column", MAAS_OPTION_TEXT, "item", NULL, "the column with what was rated"),
+    MAAS_OPTION("rating_column", MAAS_OPTION_TEXT, "rating", NULL,
+                "the column with the rating; empty: each row counts 1"),
+    MAAS_OPTION("rank", MAAS_OPTION_INT, "16", "1..128", "factors of als and ials"),
+    MAAS_OPTION("ridge", MAAS_OPTION_FLOAT, "1", "0.0001..1000",
+                "regularisation of the factors; als: times the number of ratings"),
+    MAAS_OPTION("bias_ridge", MAAS_OPTION_FLOAT, "2", "0..1000",
+                "als, neighbours: ratings of the mean that each user and item gets beside its own"),
+    MAAS_OPTION("alpha", MAAS_OPTION_FLOAT, "10", "0..100000",
+                "ials: confidence is 1 + alpha times the rating"),
+    MAAS_OPTION("sweeps", MAAS_OPTION_INT, "10", "1..1000", "of als and ials"),
+    MAAS_OPTION("test_every", MAAS_OPTION_INT, "0", "0..1000000",
+                "each row whose number is a multiple of it, from 0, is kept apart; 0: none"),
+    MAAS_OPTION("evaluation_k", MAAS_OPTION_INT, "10", "1..1024",
+                "length of the lists that are measured"),
+    MAAS_OPTION("relevant", MAAS_OPTION_FLOAT, "0", "-1000000..1000000",
+                "ratings from which on an item is relevant"),
     NULL,
 };
 

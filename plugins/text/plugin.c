@@ -23,13 +23,10 @@ struct maas_model {
 };
 
 static const int64_t rows_only[] = { -1 }, rows_by_any[] = { -1, -1 };
-static const maas_option_decl top_k = { .size = sizeof(maas_option_decl),
-                                        .kind = MAAS_OPTION_INT,
-                                        .name = "top_k",
-                                        .fallback = "5",
-                                        .choices = "1..4096",
-                                        .help = "labels of each row, best first" };
-static const maas_option_decl *const params[] = { &top_k, NULL };
+static const maas_option_decl *const params[] = {
+    MAAS_OPTION("top_k", MAAS_OPTION_INT, "5", "1..4096", "labels of each row, best first"),
+    NULL,
+};
 static const maas_port input = {
     .name = { "text", 4 }, .dtype = { MAAS_HANDLE, 128, 1 }, .ndim = 1, .shape = rows_only
 };

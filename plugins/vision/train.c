@@ -18,38 +18,32 @@
 
 #define PIECE_PRODUCTS ((uint64_t)60000000) /* forwards; about 10 ms with all that is backwards */
 
-#define OPTION(n, k, f, c, h)                                                                      \
-    &(const maas_option_decl)                                                                      \
-    {                                                                                              \
-        .size = sizeof(maas_option_decl), .kind = (k), .name = (n), .fallback = (f),               \
-        .choices = (c), .help = (h)                                                                \
-    }
-
 const maas_option_decl *const vision_train_options[] = {
-    OPTION("network", MAAS_OPTION_TEXT, "cnn", "cnn|mlp",
-           "two convolutions with pooling, or three dense layers"),
-    OPTION("optimiser", MAAS_OPTION_TEXT, "adam", "adam|momentum|sgd", "how weights are learnt"),
-    OPTION("learning_rate", MAAS_OPTION_FLOAT, "0.001", "0.000001..10",
-           "at first; it falls to a hundredth"),
-    OPTION("momentum", MAAS_OPTION_FLOAT, "0.9", "0..0.999", "of the optimiser momentum"),
-    OPTION("weight_decay", MAAS_OPTION_FLOAT, "0.0001", "0..1", "pull of weights towards 0"),
-    OPTION("dropout", MAAS_OPTION_FLOAT, "0.3", "0..0.9", "of the hidden dense layers"),
-    OPTION("batch", MAAS_OPTION_INT, "64", "1..4096", "pictures a step"),
-    OPTION("epochs", MAAS_OPTION_INT, "10", "1..1000", "passes over the pictures at most"),
-    OPTION("patience", MAAS_OPTION_INT, "5", "1..1000",
-           "epochs without a better validation before it ends"),
-    OPTION("filters1", MAAS_OPTION_INT, "32", "1..256", "of the first convolution"),
-    OPTION("filters2", MAAS_OPTION_INT, "64", "1..256", "of the second convolution"),
-    OPTION("hidden", MAAS_OPTION_INT, "128", "1..4096", "width of the hidden dense layers"),
-    OPTION("rows", MAAS_OPTION_INT, "0", "0..4000000",
-           "pictures that are used, drawn by the seed; 0: all"),
-    OPTION("validation_fraction", MAAS_OPTION_FLOAT, "0.05", "0..0.5",
-           "share of the pictures that says when to stop"),
-    OPTION("test_fraction", MAAS_OPTION_FLOAT, "0.1", "0..0.9",
-           "share of the pictures kept for the test metrics"),
-    OPTION("width", MAAS_OPTION_INT, "0", "0..64", "of pictures; 0: as the data says, or 28"),
-    OPTION("height", MAAS_OPTION_INT, "0", "0..64", "of pictures; 0: as the data says, or 28"),
-    OPTION("pixel_max", MAAS_OPTION_FLOAT, "255", "0.001..1000000", "white in train.csv"),
+    MAAS_OPTION("network", MAAS_OPTION_TEXT, "cnn", "cnn|mlp",
+                "two convolutions with pooling, or three dense layers"),
+    MAAS_OPTION("optimiser", MAAS_OPTION_TEXT, "adam", "adam|momentum|sgd",
+                "how weights are learnt"),
+    MAAS_OPTION("learning_rate", MAAS_OPTION_FLOAT, "0.001", "0.000001..10",
+                "at first; it falls to a hundredth"),
+    MAAS_OPTION("momentum", MAAS_OPTION_FLOAT, "0.9", "0..0.999", "of the optimiser momentum"),
+    MAAS_OPTION("weight_decay", MAAS_OPTION_FLOAT, "0.0001", "0..1", "pull of weights towards 0"),
+    MAAS_OPTION("dropout", MAAS_OPTION_FLOAT, "0.3", "0..0.9", "of the hidden dense layers"),
+    MAAS_OPTION("batch", MAAS_OPTION_INT, "64", "1..4096", "pictures a step"),
+    MAAS_OPTION("epochs", MAAS_OPTION_INT, "10", "1..1000", "passes over the pictures at most"),
+    MAAS_OPTION("patience", MAAS_OPTION_INT, "5", "1..1000",
+                "epochs without a better validation before it ends"),
+    MAAS_OPTION("filters1", MAAS_OPTION_INT, "32", "1..256", "of the first convolution"),
+    MAAS_OPTION("filters2", MAAS_OPTION_INT, "64", "1..256", "of the second convolution"),
+    MAAS_OPTION("hidden", MAAS_OPTION_INT, "128", "1..4096", "width of the hidden dense layers"),
+    MAAS_OPTION("rows", MAAS_OPTION_INT, "0", "0..4000000",
+                "pictures that are used, drawn by the seed; 0: all"),
+    MAAS_OPTION("validation_fraction", MAAS_OPTION_FLOAT, "0.05", "0..0.5",
+                "share of the pictures that says when to stop"),
+    MAAS_OPTION("test_fraction", MAAS_OPTION_FLOAT, "0.1", "0..0.9",
+                "share of the pictures kept for the test metrics"),
+    MAAS_OPTION("width", MAAS_OPTION_INT, "0", "0..64", "of pictures; 0: as the data says, or 28"),
+    MAAS_OPTION("height", MAAS_OPTION_INT, "0", "0..64", "of pictures; 0: as the data says, or 28"),
+    MAAS_OPTION("pixel_max", MAAS_OPTION_FLOAT, "255", "0.001..1000000", "white in train.csv"),
     NULL,
 };
 

@@ -10,6 +10,7 @@ PACKAGES_BUILD="gcc g++ cmake ninja-build pkg-config libc6-dev libh2o-evloop-dev
     protobuf-c-compiler libdnnl-dev"
 PACKAGES_RUN="openssl curl postgresql-15 redis-server"
 PACKAGES_TEST="python3 python3-pytest python3-numpy python3-sklearn clang-format shellcheck make libonnx-testdata"
+PACKAGES_FULL="valgrind dataset-fashion-mnist python3-venv"
 PACKAGES_FUZZ="clang libclang-rt-14-dev"
 PACKAGES_BENCH="python3 python3-venv nginx-light nghttp2-client fasttext"
 

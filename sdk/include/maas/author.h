@@ -92,6 +92,18 @@ static inline maas_status maas_emit_scalar(const maas_host *host, const maas_req
     return host->emit(host, job, &scalar, 1);
 }
 
+/* One of a NULL-ended list of declarations, which C++ has no literals for:
+ * static const maas_option_decl *const options[] = { MAAS_OPTION("k", MAAS_OPTION_INT, "10",
+ * "1..100", "items of a list"), NULL }; */
+#ifndef __cplusplus
+#define MAAS_OPTION(n, k, f, c, h)                                                                 \
+    &(const maas_option_decl)                                                                      \
+    {                                                                                              \
+        .size = sizeof(maas_option_decl), .kind = (k), .name = (n), .fallback = (f),               \
+        .choices = (c), .help = (h)                                                                \
+    }
+#endif
+
 /* The option of that name; NULL when it was not declared. */
 static inline const maas_option *maas_option_find(const maas_option *options, uint32_t count,
                                                   const char *name)
