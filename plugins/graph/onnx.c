@@ -1,8 +1,8 @@
 /*
  * onnx.c: an ONNX file into a graph. protobuf-c checks the wire format and copies strings, with an
- * allocator that has a bound; then everything is taken over into the graph's arena, checked: names,
- * types, sizes, attributes against the operator's list. Names are found by sorting, so that no file
- * can make the look-up slow.
+ * allocator that has a bound; then everything is taken over into the graph's arena, checked; here
+ * values, nodes, inputs and outputs, in reader.c tensors and attributes. Names are found by
+ * sorting, so that no file can make the look-up slow.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -12,128 +12,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "model.h"
 #include "onnx.pb-c.h"
-
-enum { DATA_EXTERNAL = 1, ATTRIBUTE_GRAPH = 5, ATTRIBUTE_GRAPHS = 10 };
-
-struct named_value {
-    const char *name;
-    uint32_t value;
-};
-
-struct reader {
-    struct graph *graph;
-    const Onnx__Model *file;
-    struct named_value *sorted; /* of all values, by name */
-    uint32_t defined;
-    maas_error *error;
-};
-
-static maas_status no_memory(const struct reader *r)
-{
-    return maas_fail(r->error, MAAS_E_EXHAUSTED, "the model needs more memory than it may have");
-}
-
-static const char *text_of(const char *text)
-{
-    return text ? text : "";
-}
-
-static maas_status check_name(const struct reader *r, const char *name, const char *what)
-{
-    const size_t len = strnlen(text_of(name), GRAPH_NAME_MAX + 1);
-    if (len > GRAPH_NAME_MAX)
-        return maas_fail(r->error, MAAS_E_INVALID, "the name of %s is longer than %d bytes", what,
-                         GRAPH_NAME_MAX);
-    for (size_t i = 0; i < len; i++)
-        if ((unsigned char)name[i] < 0x20 || name[i] == 0x7f)
-            return maas_fail(r->error, MAAS_E_INVALID, "the name of %s has a control character",
-                             what);
-    return MAAS_OK;
-}
-
-/* ---- tensors */
-
-/* Where the elements stand that are not raw, how many, and how wide each is there. */
-struct spelled {
-    const void *data;
-    size_t count, width;
-};
-
-static struct spelled spelled_of(const Onnx__Tensor *t)
-{
-    switch (t->data_type) {
-    case T_F32:
-        return (struct spelled){ t->float_data, t->n_float_data, 4 };
-    case T_F64:
-        return (struct spelled){ t->double_data, t->n_double_data, 8 };
-    case T_I64:
-        return (struct spelled){ t->int64_data, t->n_int64_data, 8 };
-    case T_U32:
-    case T_U64:
-        return (struct spelled){ t->uint64_data, t->n_uint64_data, 8 };
-    default:
-        return (struct spelled){ t->int32_data, t->n_int32_data, 4 };
-    }
-}
-
-/* Little-endian: the low bytes of a wider number are the narrow one. */
-static void narrow(uint8_t *out, const struct spelled *s, size_t width)
-{
-    for (size_t i = 0; i < s->count; i++)
-        memcpy(out + i * width, (const uint8_t *)s->data + i * s->width, width);
-}
-
-static maas_status fill(const struct reader *r, struct tensor *out, const Onnx__Tensor *t,
-                        const char *name)
-{
-    const size_t bytes = tensor_bytes(out), width = type_size(out->type);
-    const struct spelled s = spelled_of(t);
-    const size_t got = t->has_raw_data ? t->raw_data.len : s.count * width;
-    if (got != bytes)
-        return maas_fail(r->error, MAAS_E_INVALID,
-                         "tensor '%s' has %zu bytes of data instead of %zu", name, got, bytes);
-    out->data = arena_take(&r->graph->arena, bytes, 1);
-    if (!out->data)
-        return no_memory(r);
-    if (t->has_raw_data && bytes)
-        memcpy(out->data, t->raw_data.data, bytes);
-    else if (!t->has_raw_data)
-        narrow(out->data, &s, width);
-    if (out->type == T_BOOL)
-        for (size_t i = 0; i < bytes; i++)
-            ((uint8_t *)out->data)[i] = ((uint8_t *)out->data)[i] != 0;
-    r->graph->weights_bytes += bytes;
-    return MAAS_OK;
-}
-
-static maas_status of_tensor(const struct reader *r, maas_status status, const char *name,
-                             const maas_error *why)
-{
-    return maas_fail(r->error, status, "tensor '%s': %s", name, why->text);
-}
-
-static maas_status read_tensor(const struct reader *r, const Onnx__Tensor *t, struct tensor *out)
-{
-    maas_error why = MAAS_ERROR_INIT;
-    maas_status status = check_name(r, t->name, "a tensor");
-    const char *name = text_of(t->name);
-    if (status)
-        return status;
-    if (t->n_external_data || t->data_location == DATA_EXTERNAL)
-        return maas_fail(r->error, MAAS_E_INVALID, "tensor '%s' has its data outside of the file",
-                         name);
-    if (t->n_dims > RANK_MAX)
-        return maas_fail(r->error, MAAS_E_INVALID,
-                         "tensor '%s' has %zu dimensions; at most %d are allowed", name, t->n_dims,
-                         RANK_MAX);
-    *out = (struct tensor){ .type = t->data_type, .shape.rank = (uint32_t)t->n_dims };
-    for (size_t i = 0; i < t->n_dims; i++)
-        out->shape.dim[i] = t->dims[i];
-    status = shape_check(&out->shape, out->type, &why);
-    return status ? of_tensor(r, status, name, &why) : fill(r, out, t, name);
-}
+#include "reader.h"
 
 /* ---- values by name */
 
@@ -148,12 +28,12 @@ static maas_status define(struct reader *r, const char *name, uint32_t maker,
                           const struct tensor *constant, const char *what)
 {
     struct graph *g = r->graph;
-    maas_status status = check_name(r, name, what);
+    maas_status status = reader_check_name(r, name, what);
     if (status)
         return status;
     char *copy = arena_text(&g->arena, name, strlen(name));
     if (!copy)
-        return no_memory(r);
+        return reader_no_memory(r);
     g->values[g->value_count] = (struct value){ copy, maker, constant };
     r->sorted[g->value_count] = (struct named_value){ copy, g->value_count };
     g->value_count++;
@@ -191,9 +71,9 @@ static maas_status define_initializers(struct reader *r, const Onnx__Graph *f)
 {
     for (size_t i = 0; i < f->n_initializer; i++) {
         struct tensor *t = arena_take(&r->graph->arena, 1, sizeof(*t));
-        maas_status status = t ? read_tensor(r, f->initializer[i], t) : no_memory(r);
+        maas_status status = t ? reader_tensor(r, f->initializer[i], t) : reader_no_memory(r);
         if (!status)
-            status = define(r, text_of(f->initializer[i]->name), NOBODY, t, "an initialiser");
+            status = define(r, reader_text(f->initializer[i]->name), NOBODY, t, "an initialiser");
         if (status)
             return status;
     }
@@ -205,7 +85,7 @@ static maas_status define_outputs(struct reader *r, const Onnx__Graph *f)
     for (uint32_t n = 0; n < f->n_node; n++) {
         struct node *node = &r->graph->nodes[n];
         for (uint32_t o = 0; o < f->node[n]->n_output; o++) {
-            const char *name = text_of(f->node[n]->output[o]);
+            const char *name = reader_text(f->node[n]->output[o]);
             node->outputs[o] = *name ? r->graph->value_count : NOBODY;
             maas_status status = *name ? define(r, name, n, NULL, "a value") : MAAS_OK;
             if (status)
@@ -225,112 +105,6 @@ static maas_status sort_values(struct reader *r)
             return maas_fail(r->error, MAAS_E_INVALID,
                              "the value '%s' is made twice, or has no name", r->sorted[i].name);
     return MAAS_OK;
-}
-
-/* ---- attributes */
-
-/* The type that the operator's list gives a name; 0: it is not there. */
-static int32_t listed(const char *list, const char *name)
-{
-    const size_t len = strlen(name);
-    for (const char *at = list; at && *at; at = strchr(at, ' ')) {
-        at += *at == ' ';
-        if (strncmp(at, name, len) == 0 && at[len] == ':') {
-            static const char letters[] = "?fist?FIS";
-            return (int32_t)(strchr(letters, at[len + 1]) - letters);
-        }
-    }
-    return 0;
-}
-
-static maas_status read_texts(const struct reader *r, struct attribute *out,
-                              const Onnx__Attribute *a)
-{
-    maas_str *texts = arena_take(&r->graph->arena, a->n_strings, sizeof(*texts));
-    for (size_t i = 0; texts && i < a->n_strings; i++) {
-        texts[i].data =
-            arena_text(&r->graph->arena, (const char *)a->strings[i].data, a->strings[i].len);
-        texts[i].len = a->strings[i].len;
-        if (!texts[i].data)
-            return no_memory(r);
-    }
-    out->texts = texts;
-    return texts ? MAAS_OK : no_memory(r);
-}
-
-static const void *copied(const struct reader *r, const void *from, size_t count, size_t size)
-{
-    void *to = arena_take(&r->graph->arena, count, size);
-    return to && count ? memcpy(to, from, count * size) : to;
-}
-
-static maas_status read_value(const struct reader *r, struct attribute *out,
-                              const Onnx__Attribute *a)
-{
-    struct tensor *tensor;
-    switch (out->type) {
-    case A_FLOAT:
-        out->real = a->f;
-        return MAAS_OK;
-    case A_INT:
-        out->integer = a->i;
-        return MAAS_OK;
-    case A_TEXT:
-        out->text.len = a->s.len;
-        out->text.data = arena_text(&r->graph->arena, (const char *)a->s.data, a->s.len);
-        return out->text.data ? MAAS_OK : no_memory(r);
-    case A_FLOATS:
-        out->count = (uint32_t)a->n_floats;
-        out->reals = copied(r, a->floats, a->n_floats, sizeof(float));
-        return out->reals ? MAAS_OK : no_memory(r);
-    case A_INTS:
-        out->count = (uint32_t)a->n_ints;
-        out->integers = copied(r, a->ints, a->n_ints, sizeof(int64_t));
-        return out->integers ? MAAS_OK : no_memory(r);
-    case A_TEXTS:
-        out->count = (uint32_t)a->n_strings;
-        return read_texts(r, out, a);
-    default:
-        tensor = arena_take(&r->graph->arena, 1, sizeof(*tensor));
-        out->tensor = tensor;
-        return !tensor ? no_memory(r)
-               : a->t  ? read_tensor(r, a->t, tensor)
-                       : maas_fail(r->error, MAAS_E_INVALID, "attribute '%s' holds no tensor",
-                                   out->name);
-    }
-}
-
-static const char *unsupported(const struct reader *r, const char *name, const char *why)
-{
-    char text[GRAPH_NAME_MAX + 80];
-    const int len = snprintf(text, sizeof(text), "attribute '%s' %s", name, why);
-    return arena_text(&r->graph->arena, text, (size_t)len);
-}
-
-static maas_status read_attribute(const struct reader *r, struct node *node,
-                                  const Onnx__Attribute *a)
-{
-    maas_status status = check_name(r, a->name, "an attribute");
-    if (status)
-        return status;
-    struct attribute *out = &node->attributes[node->attribute_count];
-    const int32_t type = listed(node->op->attributes, text_of(a->name));
-    if (a->type == ATTRIBUTE_GRAPH || a->type == ATTRIBUTE_GRAPHS || !type) {
-        node->missing =
-            unsupported(r, text_of(a->name), type ? "holds a graph" : "is not supported");
-        return node->missing ? MAAS_OK : no_memory(r);
-    }
-    if (a->type != type)
-        return maas_fail(r->error, MAAS_E_INVALID, "attribute '%s' is of type %d instead of %d",
-                         a->name, a->type, type);
-    for (uint32_t i = 0; i < node->attribute_count; i++)
-        if (strcmp(node->attributes[i].name, a->name) == 0)
-            return maas_fail(r->error, MAAS_E_INVALID, "attribute '%s' stands there twice",
-                             a->name);
-    out->name = arena_text(&r->graph->arena, a->name, strlen(a->name));
-    out->type = type;
-    node->attribute_count++;
-    return out->name ? read_value(r, out, a) : no_memory(r);
 }
 
 /* ---- nodes */
@@ -364,20 +138,21 @@ static const char *why_unknown(const struct reader *r, const struct node *n)
 
 static maas_status name_node(const struct reader *r, struct node *node, const Onnx__Node *f)
 {
-    maas_status status = check_name(r, f->name, "a node");
+    maas_status status = reader_check_name(r, f->name, "a node");
     if (!status)
-        status = check_name(r, f->op_type, "an operator");
+        status = reader_check_name(r, f->op_type, "an operator");
     if (!status)
-        status = check_name(r, f->domain, "a domain");
+        status = reader_check_name(r, f->domain, "a domain");
     if (status)
         return status;
-    const char *domain = strcmp(text_of(f->domain), "ai.onnx") == 0 ? "" : text_of(f->domain);
+    const char *domain =
+        strcmp(reader_text(f->domain), "ai.onnx") == 0 ? "" : reader_text(f->domain);
     struct arena *a = &r->graph->arena;
-    node->name = arena_text(a, text_of(f->name), strlen(text_of(f->name)));
-    node->op_name = arena_text(a, text_of(f->op_type), strlen(text_of(f->op_type)));
+    node->name = arena_text(a, reader_text(f->name), strlen(reader_text(f->name)));
+    node->op_name = arena_text(a, reader_text(f->op_type), strlen(reader_text(f->op_type)));
     node->domain = arena_text(a, domain, strlen(domain));
     if (!node->name || !node->op_name || !node->domain)
-        return no_memory(r);
+        return reader_no_memory(r);
     node->op = *domain ? NULL : operator_find(node->op_name, strlen(node->op_name));
     node->missing = why_unknown(r, node);
     return MAAS_OK;
@@ -400,11 +175,11 @@ static maas_status read_node(const struct reader *r, struct node *node, const On
     node->outputs = arena_take(a, f->n_output, sizeof(uint32_t));
     node->attributes = arena_take(a, f->n_attribute, sizeof(*node->attributes));
     if (!node->inputs || !node->outputs || !node->attributes)
-        return no_memory(r);
+        return reader_no_memory(r);
     const struct reader inner = { r->graph, r->file, r->sorted, r->defined, &why };
     status = check_counts(node, &why);
     for (size_t i = 0; !status && node->op && i < f->n_attribute; i++)
-        status = read_attribute(&inner, node, f->attribute[i]);
+        status = reader_attribute(&inner, node, f->attribute[i]);
     return status ? of_node(r, status, node, &why) : MAAS_OK;
 }
 
@@ -412,7 +187,7 @@ static maas_status read_node(const struct reader *r, struct node *node, const On
 static maas_status connect_node(const struct reader *r, struct node *node, const Onnx__Node *f)
 {
     for (uint32_t i = 0; i < node->input_count; i++) {
-        const char *name = text_of(f->input[i]);
+        const char *name = reader_text(f->input[i]);
         node->inputs[i] = *name ? find(r, name) : NOBODY;
         if (*name && node->inputs[i] == NOBODY)
             return maas_fail(r->error, MAAS_E_INVALID,
@@ -427,7 +202,7 @@ static maas_status connect_node(const struct reader *r, struct node *node, const
 static maas_status read_port(const struct reader *r, const Onnx__ValueInfo *f, struct port *out)
 {
     const Onnx__TensorType *t = f->type ? f->type->tensor_type : NULL;
-    const char *name = text_of(f->name);
+    const char *name = reader_text(f->name);
     if (!t || !type_size(t->elem_type))
         return maas_fail(r->error, MAAS_E_UNIMPLEMENTED,
                          "'%.80s' is no tensor of numbers, which alone is supported", name);
@@ -458,7 +233,7 @@ static maas_status read_ports(const struct reader *r, const Onnx__Graph *f)
     struct graph *g = r->graph;
     maas_status status = MAAS_OK;
     for (size_t i = 0; !status && i < f->n_input; i++) {
-        const uint32_t value = find(r, text_of(f->input[i]->name));
+        const uint32_t value = find(r, reader_text(f->input[i]->name));
         if (value == NOBODY ||
             g->values[value].constant) /* an initialiser named as an input, too */
             continue;
@@ -477,8 +252,8 @@ static maas_status define_inputs(struct reader *r, const Onnx__Graph *f)
 {
     maas_status status = sort_values(r); /* initialisers alone, so far */
     for (size_t i = 0; !status && i < f->n_input; i++)
-        if (find(r, text_of(f->input[i]->name)) == NOBODY)
-            status = define(r, text_of(f->input[i]->name), NOBODY, NULL, "an input");
+        if (find(r, reader_text(f->input[i]->name)) == NOBODY)
+            status = define(r, reader_text(f->input[i]->name), NOBODY, NULL, "an input");
     if (status)
         return status;
     /* what was sorted stays in front and is sorted again with the rest: indices stand in the
@@ -490,7 +265,7 @@ static maas_status read_opset(struct reader *r)
 {
     for (size_t i = 0; i < r->file->n_opset_import; i++) {
         const Onnx__OperatorSet *set = r->file->opset_import[i];
-        const char *domain = text_of(set->domain);
+        const char *domain = reader_text(set->domain);
         if (*domain && strcmp(domain, "ai.onnx") != 0)
             continue;
         if (set->version < OPSET_MIN || set->version > OPSET_MAX)
@@ -511,7 +286,8 @@ static maas_status take_tables(struct reader *r, const Onnx__Graph *f, size_t va
     g->outputs = arena_take(&g->arena, GRAPH_PORTS_MAX, sizeof(*g->outputs));
     r->sorted = calloc(values + 1, sizeof(*r->sorted));
     g->node_count = (uint32_t)f->n_node;
-    return g->nodes && g->values && g->inputs && g->outputs && r->sorted ? MAAS_OK : no_memory(r);
+    return g->nodes && g->values && g->inputs && g->outputs && r->sorted ? MAAS_OK
+                                                                         : reader_no_memory(r);
 }
 
 static maas_status check_file(const struct reader *r, size_t *values)

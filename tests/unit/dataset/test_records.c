@@ -88,10 +88,10 @@ static void fails(const char *second, const char *wanted)
     static const char first[] = "{\"text\": \"\\u4e2d\", \"label\": \"a\"}\n";
     const maas_str *values = NULL;
     maas_error error = MAAS_ERROR_INIT;
-    char *both = malloc(sizeof(first) + strlen(second));
+    const size_t size = sizeof(first) + strlen(second);
+    char *both = malloc(size);
     assert_non_null(both);
-    strcpy(both, first);
-    strcat(both, second);
+    snprintf(both, size, "%s%s", first, second);
     struct records *r = open_rows("t.jsonl", both);
     assert_row(r, 1, "\xe4\xb8\xad", "a");
     assert_int_equal(records_next(r, &values, &error), MAAS_E_INVALID);
@@ -114,7 +114,7 @@ static void errors_name_file_and_line(void **state)
     char *longest = malloc((1 << 20) + 64);
     assert_non_null(longest);
     memset(longest, ' ', (1 << 20) + 2);
-    strcpy(longest + (1 << 20) + 2, "{}\n");
+    snprintf(longest + (1 << 20) + 2, 8, "{}\n");
     fails(longest, "t.jsonl, line 2: longer than the megabyte that a row may have");
     free(longest);
 }
