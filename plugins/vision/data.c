@@ -6,7 +6,6 @@
  */
 #include "vision.h"
 
-#include <dirent.h>
 #include <errno.h>
 #include <math.h>
 #include <stdlib.h>
@@ -14,7 +13,7 @@
 #include <zlib.h>
 
 #include "dataset/csv.h"
-#include "image/prepare.h"
+#include "pictures.h"
 
 enum { ROWS_MAX = 4000000, NAME = 4096, LOOK_ROWS = 64 };
 #define PIXELS_MAX ((uint64_t)1 << 32)
@@ -305,13 +304,12 @@ static maas_status read_csv(const struct vision_reading *how, struct vision_data
 
 /* ---- folders of pictures */
 
-static int visible(const struct dirent *e)
-{
-    return e->d_name[0] != '.';
-}
+struct album {
+    struct vision_data *data;
+    uint32_t room;
+};
 
-static maas_status decode_into(const void *bytes, size_t len, struct vision_data *d,
-                               maas_error *error)
+static maas_status decode_into(maas_str file, struct vision_data *d, maas_error *error)
 {
     const struct prepare p = { .width = d->width,
                                .height = d->height,
@@ -319,95 +317,39 @@ static maas_status decode_into(const void *bytes, size_t len, struct vision_data
                                .grey = true,
                                .scale = 1,
                                .deviation = { 1, 1, 1 } };
-    float out[VISION_SIDE_MAX * VISION_SIDE_MAX], *space = NULL;
-    struct image_info info;
-    struct image image;
-    uint8_t *pixels = NULL;
-    maas_status status = image_probe(bytes, len, &image_limits_usual, &info, error);
-    if (!status && !(pixels = malloc(image_bytes(&info))))
-        status = maas_fail(error, MAAS_E_EXHAUSTED, "no memory for its pixels");
-    if (!status)
-        status = image_decode(bytes, len, &info, p.background, pixels, &image, error);
-    if (!status && !(space = malloc(prepare_space(&p, image.width, image.height) * sizeof(float))))
-        status = maas_fail(error, MAAS_E_EXHAUSTED, "no memory to resize it");
-    if (!status)
-        prepare(out, space, &image, &p);
+    float out[VISION_SIDE_MAX * VISION_SIDE_MAX];
+    maas_status status = picture_prepare(out, file, &p, error);
     for (size_t i = 0; !status && i < size_of(d); i++)
         d->pixels[d->rows * size_of(d) + i] = (uint8_t)lroundf(fminf(fmaxf(out[i], 0), 255));
-    free(pixels);
-    free(space);
     return status;
 }
 
-static maas_status read_picture(const char *path, struct vision_data *d, maas_error *error)
+static maas_status add_picture(void *arg, const char *label, maas_str file, maas_error *error)
 {
-    FILE *file = fopen(path, "re");
-    long len = -1;
-    void *bytes = NULL;
-    if (file && fseek(file, 0, SEEK_END) == 0)
-        len = ftell(file);
-    if (len >= 0 && (uint64_t)len <= image_limits_usual.bytes_max)
-        bytes = malloc((size_t)len + 1);
-    if (bytes)
-        rewind(file);
-    const bool good = bytes && fread(bytes, 1, (size_t)len, file) == (size_t)len;
-    if (file)
-        fclose(file);
-    maas_status status = good ? decode_into(bytes, (size_t)len, d, error)
-                              : maas_fail(error, MAAS_E_INVALID, "it cannot be read");
-    free(bytes);
-    return status;
-}
-
-static maas_status read_label(const char *dir, const char *label, struct vision_data *d,
-                              uint32_t *room, const maas_host *host, const maas_request *job,
-                              maas_error *error)
-{
-    struct dirent **files = NULL;
-    char path[NAME + 600];
-    maas_status status = MAAS_OK;
-    snprintf(path, sizeof(path), "%s/images/%s", dir, label);
-    const int count = scandir(path, &files, visible, alphasort);
-    for (int i = 0; i < count && !status; i++) {
-        maas_error why = MAAS_ERROR_INIT;
-        snprintf(path, sizeof(path), "%s/images/%s/%s", dir, label, files[i]->d_name);
-        status = grow(d, room, error);
-        if (!status && (status = read_picture(path, d, &why)))
-            status = maas_fail(error, status, "images/%s/%.60s: %.300s", label, files[i]->d_name,
-                               why.text);
-        if (!status)
-            status = label_index(d, maas_text(label), &d->truth[d->rows], error);
-        d->rows += status == MAAS_OK;
-        if (!status && host->cancelled(host, job))
-            status = maas_fail(error, MAAS_E_CANCELLED, "cancelled while reading");
-    }
-    for (int i = 0; i < count; i++)
-        free(files[i]);
-    free(files);
+    struct album *a = arg;
+    struct vision_data *d = a->data;
+    maas_status status = grow(d, &a->room, error);
+    if (!status)
+        status = decode_into(file, d, error);
+    if (!status)
+        status = label_index(d, maas_text(label), &d->truth[d->rows], error);
+    d->rows += status == MAAS_OK;
     return status;
 }
 
 static maas_status read_images(const struct vision_reading *how, struct vision_data *d,
                                const maas_host *host, const maas_request *job, maas_error *error)
 {
-    struct dirent **labels = NULL;
-    char path[NAME];
-    uint32_t room = 0;
-    snprintf(path, sizeof(path), "%s/images", how->dir);
-    const int count =
-        strcmp(how->part, "train") == 0 ? scandir(path, &labels, visible, alphasort) : -1;
-    if (count < 0)
+    struct album album = { .data = d };
+    if (strcmp(how->part, "train") != 0 || !pictures_exist(how->dir))
         return MAAS_E_NOT_FOUND;
     d->width = how->width ? how->width : 28;
     d->height = how->height ? how->height : 28;
     maas_status status = check_size(d, error);
     if (!status)
         status = take_labels(d, error);
-    for (int i = 0; i < count && !status; i++)
-        status = read_label(how->dir, labels[i]->d_name, d, &room, host, job, error);
-    for (int i = 0; i < count; i++)
-        free(labels[i]);
-    free(labels);
+    if (!status)
+        status = pictures_walk(how->dir, add_picture, &album, host, job, error);
     return status ? status : sort_labels(d, error);
 }
 

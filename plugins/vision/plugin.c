@@ -390,7 +390,7 @@ static maas_status evaluate(maas_model *m, const maas_train_spec *spec, const ma
                             maas_error *error)
 {
     if (m->scorer.graph)
-        return maas_fail(error, MAAS_E_UNIMPLEMENTED, "an ONNX model cannot be evaluated here");
+        return scorer_examine(&m->scorer, m->host, spec, job, error);
     return vision_evaluate(m->host, &m->scorer.own, spec, job, error);
 }
 

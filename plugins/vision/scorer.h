@@ -37,6 +37,10 @@ size_t scorer_at(const struct scorer *s, uint32_t c, uint32_t y, uint32_t x);
 /* How bright that pixel was, 0 to 1. */
 float scorer_grey(const struct scorer *s, const float *picture, uint32_t y, uint32_t x);
 
+/* ---- exam.c: the metrics of a model on labelled pictures; answers done. */
+maas_status scorer_examine(const struct scorer *s, const maas_host *host,
+                           const maas_train_spec *spec, const maas_request *job, maas_error *error);
+
 /* ---- manifest.c: preprocess.txt, a key and its values a line, at last the word `end`, so that a
  * cut file is none; what stands there replaces what `p` and `softmax` hold. A file that is not
  * there changes nothing. */

@@ -141,6 +141,28 @@ def test_the_direction_classifier_of_pp_ocr_agrees_with_onnxruntime(build_dir, d
     assert all((wanted[0] > 0.5) == (i % 2 == 0) for i, (_, wanted) in enumerate(told[:12]))  # it does read the lines
 
 
+def test_an_onnx_model_is_measured(release_dir, data, residual, tmp_path):  # noqa: F811
+    """On IDX files, where the figure is known, and on a folder of pictures of any size."""
+    trainer = Trainer(release_dir, "maas.vision")
+    digits = tmp_path / "digits"
+    digits.mkdir()
+    shutil.copy(data / "onnx/mnist.onnx", digits / "model.onnx")
+    (digits / "labels.txt").write_text("".join(f"{digit}\n" for digit in range(10)))
+    (digits / "preprocess.txt").write_text("scale 1\nend\n")
+    told = trainer.evaluate(data / "vision/mnist", digits)
+    assert told["test_rows"] == 10000 and abs(told["test_accuracy"] - 0.9891) <= 0.0001, told
+    photos = data / "vision/imagenet-photos"
+    for label, name in (("bird", "bird"), ("bird", "parrot"), ("cat", "cat")):
+        (tmp_path / "album/images" / label).mkdir(parents=True, exist_ok=True)
+        shutil.copy(photos / f"{name}_128.png", tmp_path / "album/images" / label)
+    told = trainer.evaluate(tmp_path / "album", residual)
+    assert told["test_rows"] == 3 and told["test_accuracy"] == 1, told
+    (tmp_path / "album/images/bread").mkdir()
+    shutil.copy(photos / "hot_dog_128.png", tmp_path / "album/images/bread")
+    with pytest.raises(AssertionError, match="images/bread/hot_dog_128.png: the model has no class 'bread'"):
+        trainer.evaluate(tmp_path / "album", residual)
+
+
 WRONG = [
     ("preprocess.txt", "width 0\n", "line 1: 'width' must be a whole number"),
     ("preprocess.txt", "\nmean 1 2\n", "line 2: 'mean' must be one number or three"),
