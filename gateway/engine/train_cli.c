@@ -13,6 +13,7 @@
 #include <string.h>
 #include <sys/stat.h>
 
+#include "engine/arithmetic.h"
 #include "engine/manifest.h"
 
 #define OPTIONS_MAX 64
@@ -162,8 +163,8 @@ int engine_train_main(int argc, char **argv)
     struct command command;
     maas_error error = MAAS_ERROR_INIT;
     memset(&command, 0, sizeof(command));
-    setenv("OPENBLAS_NUM_THREADS", "1", 1); /* before the plugin brings OpenBLAS in */
-    setenv("OMP_NUM_THREADS", "1", 1);
+    if (!arithmetic_environment()) /* before the plugin brings OpenBLAS in */
+        return usage("no memory for the environment");
     const char *why = parse(&command, argc, argv);
     if (why)
         return usage(why);

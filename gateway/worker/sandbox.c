@@ -25,6 +25,7 @@
 
 #include <linux/capability.h>
 
+#include "engine/arithmetic.h"
 #include "worker/landlock.h"
 #include "worker/syscalls.h"
 
@@ -69,14 +70,9 @@ static maas_status tie_to_parent(const struct sandbox_plan *plan, maas_error *er
  * loads them, which is later. */
 static maas_status fix_environment(maas_error *error)
 {
-    static const char *const fixed[][2] = { { "OPENBLAS_NUM_THREADS", "1" },
-                                            { "OMP_NUM_THREADS", "1" },
-                                            { "LC_ALL", "C.UTF-8" },
-                                            { "TZ", "UTC" } };
-    int rc = clearenv();
-    for (size_t i = 0; rc == 0 && i < COUNT_OF(fixed); i++)
-        rc = setenv(fixed[i][0], fixed[i][1], 1);
-    return rc ? fail(error, MAAS_E_EXHAUSTED, "no memory for the environment") : MAAS_OK;
+    const bool good = clearenv() == 0 && setenv("LC_ALL", "C.UTF-8", 1) == 0 &&
+                      setenv("TZ", "UTC", 1) == 0 && arithmetic_environment();
+    return good ? MAAS_OK : fail(error, MAAS_E_EXHAUSTED, "no memory for the environment");
 }
 
 static bool limit(int resource, rlim_t most)

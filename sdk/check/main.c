@@ -17,6 +17,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "engine/arithmetic.h"
 #include "run.h"
 #include "trial.h"
 
@@ -192,7 +193,7 @@ int main(int argc, char **argv)
         why = "run needs --model and --input";
     if (why)
         return usage(why);
-    setenv("OPENBLAS_NUM_THREADS", "1", 1); /* as in a worker */
-    setenv("OMP_NUM_THREADS", "1", 1);
+    if (!arithmetic_environment()) /* as in a worker */
+        return usage("no memory for the environment");
     return run ? run_main(&c.target) : check_main(&c);
 }
