@@ -30,7 +30,6 @@ static void the_kernels_are_those_of_the_processor(void **state)
     assert_int_equal(threads(), 1);
     if (arithmetic_kernels())
         assert_int_equal(strcasecmp(name(), arithmetic_kernels()), 0);
-    dlclose(library);
 }
 
 static void what_is_set_already_stays(void **state)
