@@ -1,44 +1,13 @@
 /*
- * data.c: ratings out of comma-separated values, and names with their indices. Names get indices in
- * the order of their first row.
+ * data.c: ratings out of comma-separated values, and sparse rows out of ratings.
  */
 #include "recommender.h"
 
 #include <math.h>
 #include <stdlib.h>
 
-#include <uthash.h>
-
 #include "dataset/csv.h"
-
-struct known {
-    UT_hash_handle hh;
-    uint32_t index;
-    uint32_t len;
-    char name[];
-};
-
-struct table { /* while reading */
-    struct known *all;
-    uint32_t count, most;
-    uint64_t bytes;
-};
-
-void rec_names_release(struct rec_names *n)
-{
-    free(n->from);
-    free(n->text);
-    free(n->sorted);
-    memset(n, 0, sizeof(*n));
-}
-
-void rec_rows_release(struct rec_rows *r)
-{
-    free(r->column);
-    free(r->from);
-    free(r->value);
-    memset(r, 0, sizeof(*r));
-}
+#include "dataset/random.h"
 
 static void ratings_release(struct rec_ratings *r)
 {
@@ -55,96 +24,12 @@ void rec_data_release(struct rec_data *d)
     rec_names_release(&d->items);
 }
 
-/* ---- names */
-
-maas_str rec_name(const struct rec_names *n, uint32_t index)
+static maas_status cancelled(maas_error *error)
 {
-    return (maas_str){ n->text + n->from[index], n->from[index + 1] - n->from[index] };
+    return maas_fail(error, MAAS_E_CANCELLED, "cancelled");
 }
 
-static int compare(maas_str a, maas_str b)
-{
-    const int order = memcmp(a.data, b.data, a.len < b.len ? a.len : b.len);
-    return order ? order : (a.len > b.len) - (a.len < b.len);
-}
-
-static int by_name(const void *a, const void *b, void *names)
-{
-    return compare(rec_name(names, *(const uint32_t *)a), rec_name(names, *(const uint32_t *)b));
-}
-
-bool rec_names_sort(struct rec_names *n)
-{
-    n->sorted = calloc(n->count + 1, sizeof(*n->sorted));
-    for (uint32_t i = 0; n->sorted && i < n->count; i++)
-        n->sorted[i] = i;
-    if (n->sorted)
-        qsort_r(n->sorted, n->count, sizeof(*n->sorted), by_name, n);
-    return n->sorted != NULL;
-}
-
-uint32_t rec_find(const struct rec_names *n, maas_str name)
-{
-    uint32_t low = 0, high = n->count;
-    while (low < high) {
-        const uint32_t middle = low + (high - low) / 2;
-        if (compare(rec_name(n, n->sorted[middle]), name) < 0)
-            low = middle + 1;
-        else
-            high = middle;
-    }
-    return low < n->count && compare(rec_name(n, n->sorted[low]), name) == 0 ? n->sorted[low]
-                                                                             : REC_NOBODY;
-}
-
-static maas_status index_of(struct table *t, maas_str name, uint32_t *out, maas_error *error)
-{
-    struct known *k;
-    HASH_FIND(hh, t->all, name.data, name.len, k);
-    if (!k) {
-        if (t->count == t->most)
-            return maas_fail(error, MAAS_E_EXHAUSTED, "more than %u different names", t->most);
-        k = calloc(1, sizeof(*k) + name.len);
-        if (!k)
-            return maas_fail(error, MAAS_E_EXHAUSTED, "no memory for %u names", t->count);
-        memcpy(k->name, name.data, name.len);
-        k->len = (uint32_t)name.len;
-        k->index = t->count++;
-        t->bytes += name.len;
-        HASH_ADD_KEYPTR(hh, t->all, k->name, name.len, k);
-    }
-    *out = k->index;
-    return MAAS_OK;
-}
-
-static void table_release(struct table *t)
-{
-    struct known *k, *next;
-    HASH_ITER(hh, t->all, k, next)
-    {
-        HASH_DEL(t->all, k);
-        free(k);
-    }
-}
-
-/* uthash walks in the order of adding, which is that of the indices. */
-static bool take_names(struct rec_names *out, const struct table *t)
-{
-    uint64_t at = 0;
-    out->count = t->count;
-    out->from = calloc((size_t)t->count + 1, sizeof(*out->from));
-    out->text = malloc(t->bytes + 1);
-    if (!out->from || !out->text)
-        return false;
-    for (const struct known *k = t->all; k; k = k->hh.next) {
-        memcpy(out->text + at, k->name, k->len);
-        at += k->len;
-        out->from[k->index + 1] = at;
-    }
-    return rec_names_sort(out);
-}
-
-/* ---- ratings */
+/* ---- ratings out of a file */
 
 static bool grow(struct rec_ratings *r)
 {
@@ -198,108 +83,162 @@ static maas_status check_name(const struct csv *csv, const struct rec_reading *h
     return MAAS_OK;
 }
 
-static maas_status read_row(const struct csv *csv, const struct rec_reading *how,
-                            const struct columns *c, const maas_str *cells, struct table *users,
-                            struct table *items, uint64_t row, struct rec_data *out,
-                            maas_error *error)
+struct reader { /* what is held while a file is read */
+    const struct rec_reading *how;
+    struct csv *csv;
+    struct rec_table *users, *items;
+    struct columns columns;
+    uint64_t row, random;
+    struct rec_data data;
+};
+
+static bool is_test(struct reader *r)
+{
+    if (r->how->test_every)
+        return r->row % r->how->test_every == 0;
+    return r->how->test_fraction > 0 && random_real(&r->random) < r->how->test_fraction;
+}
+
+static maas_status read_value(const struct reader *r, const maas_str *cells, double *out,
+                              maas_error *error)
+{
+    *out = 1;
+    if (r->columns.rating != REC_NOBODY &&
+        (!csv_number(cells[r->columns.rating], out) || fabs(*out) > 1e6))
+        return maas_fail(error, MAAS_E_INVALID,
+                         "'%s', line %llu: '%s' must be a number of at most a million",
+                         r->how->file, (unsigned long long)csv_line(r->csv), r->how->rating_column);
+    return MAAS_OK;
+}
+
+static maas_status read_row(struct reader *r, const maas_str *cells, maas_error *error)
 {
     uint32_t user = 0, item = 0;
     double value = 1;
-    maas_status status = check_name(csv, how, how->user_column, cells[c->user], error);
+    const maas_str who = cells[r->columns.user], what = cells[r->columns.item];
+    maas_status status = check_name(r->csv, r->how, r->how->user_column, who, error);
     if (!status)
-        status = check_name(csv, how, how->item_column, cells[c->item], error);
-    if (!status && c->rating != REC_NOBODY &&
-        (!csv_number(cells[c->rating], &value) || fabs(value) > 1e6))
-        status = maas_fail(error, MAAS_E_INVALID,
-                           "'%s', line %llu: '%s' must be a number of at most a million", how->file,
-                           (unsigned long long)csv_line(csv), how->rating_column);
+        status = check_name(r->csv, r->how, r->how->item_column, what, error);
     if (!status)
-        status = index_of(users, cells[c->user], &user, error);
+        status = read_value(r, cells, &value, error);
     if (!status)
-        status = index_of(items, cells[c->item], &item, error);
-    if (status)
-        return status;
-    const bool test = how->test_every && row % how->test_every == 0;
-    return add(test ? &out->test : &out->train, user, item, (float)value, error);
+        status = rec_table_index(r->users, who, &user, error);
+    if (!status)
+        status = rec_table_index(r->items, what, &item, error);
+    struct rec_ratings *to = is_test(r) ? &r->data.test : &r->data.train;
+    return status ? status : add(to, user, item, (float)value, error);
 }
 
-static maas_status read_rows(struct csv *csv, const struct rec_reading *how, struct table *users,
-                             struct table *items, struct rec_data *out, maas_error *error)
+static maas_status read_rows(struct reader *r, maas_error *error)
 {
-    struct columns c;
-    maas_status status = find_columns(csv, how, &c, error);
-    for (uint64_t row = 0; !status; row++) {
+    maas_status status = find_columns(r->csv, r->how, &r->columns, error);
+    for (; !status; r->row++) {
         const maas_str *cells;
-        status = csv_next(csv, &cells, error);
+        status = csv_next(r->csv, &cells, error);
         if (status || !cells)
             break;
-        status = read_row(csv, how, &c, cells, users, items, row, out, error);
+        status = read_row(r, cells, error);
+        if (!status && rec_cancelled(r->how->work, 500))
+            status = cancelled(error);
     }
-    if (!status && !out->train.count)
-        status = maas_fail(error, MAAS_E_INVALID, "'%s' has no ratings", how->file);
+    if (!status && !r->data.train.count)
+        status = maas_fail(error, MAAS_E_INVALID, "'%s' has no ratings", r->how->file);
     return status;
 }
 
-/* ---- sparse rows: counting sort by row, then each row by column */
+/* ---- sparse rows: stable counting sorts, by column and then by row */
 
-struct entry {
-    uint32_t column;
-    float value;
-    uint32_t order;
-};
-
-static int by_column(const void *a, const void *b)
+/* The numbers of the ratings by key, of equal keys as they came. false: no memory. */
+static bool order_by(const uint32_t *key, uint64_t count, uint32_t *out, struct rec_work *work)
 {
-    const struct entry *x = a, *y = b;
-    if (x->column != y->column)
-        return x->column < y->column ? -1 : 1;
-    return x->order < y->order ? -1 : 1;
+    uint32_t keys = 0;
+    for (uint64_t i = 0; i < count; i++)
+        keys = key[i] >= keys ? key[i] + 1 : keys;
+    uint64_t *next = calloc((size_t)keys + 1, sizeof(*next));
+    for (uint64_t i = 0; next && i < count; i++)
+        next[key[i] + 1]++;
+    for (uint32_t k = 0; next && k < keys; k++)
+        next[k + 1] += next[k];
+    for (uint64_t i = 0; next && i < count && !rec_cancelled(work, 8); i++)
+        out[next[key[i]]++] = (uint32_t)i;
+    free(next);
+    return next != NULL;
 }
 
-bool rec_rows_make(struct rec_rows *out, const struct rec_ratings *r, uint32_t rows, bool by_item)
+static void fill_rows(struct rec_rows *out, const struct rec_ratings *r, bool by_item,
+                      const uint32_t *order, uint64_t *next, struct rec_work *work)
 {
     const uint32_t *row = by_item ? r->item : r->user, *column = by_item ? r->user : r->item;
-    struct entry *all = calloc(r->count + 1, sizeof(*all));
+    for (uint64_t i = 0; i < r->count; i++)
+        out->from[row[i] + 1]++;
+    for (uint32_t i = 0; i < out->count; i++)
+        out->from[i + 1] += out->from[i];
+    memcpy(next, out->from, out->count * sizeof(*next));
+    for (uint64_t i = 0; i < r->count && !rec_cancelled(work, 8); i++) {
+        const uint64_t to = next[row[order[i]]]++;
+        out->column[to] = column[order[i]];
+        out->value[to] = r->value[order[i]];
+    }
+}
+
+bool rec_rows_make(struct rec_rows *out, const struct rec_ratings *r, uint32_t rows, bool by_item,
+                   struct rec_work *work)
+{
+    uint32_t *order = calloc(r->count + 1, sizeof(*order));
     uint64_t *next = calloc((size_t)rows + 1, sizeof(*next));
     *out = (struct rec_rows){ .count = rows,
                               .from = calloc((size_t)rows + 1, sizeof(uint64_t)),
                               .column = calloc(r->count + 1, sizeof(uint32_t)),
                               .value = calloc(r->count + 1, sizeof(float)) };
-    const bool good = all && next && out->from && out->column && out->value;
-    for (uint64_t i = 0; good && i < r->count; i++)
-        out->from[row[i] + 1]++;
-    for (uint32_t i = 0; good && i < rows; i++)
-        out->from[i + 1] += out->from[i];
-    if (good)
-        memcpy(next, out->from, rows * sizeof(*next));
-    for (uint64_t i = 0; good && i < r->count; i++)
-        all[next[row[i]]++] = (struct entry){ column[i], r->value[i], (uint32_t)i };
-    for (uint32_t i = 0; good && i < rows; i++)
-        qsort(all + out->from[i], out->from[i + 1] - out->from[i], sizeof(*all), by_column);
-    for (uint64_t i = 0; good && i < r->count; i++) {
-        out->column[i] = all[i].column;
-        out->value[i] = all[i].value;
-    }
-    free(all);
+    bool good = order && next && out->from && out->column && out->value &&
+                order_by(by_item ? r->user : r->item, r->count, order, work);
+    if (good && !rec_cancelled(work, 0))
+        fill_rows(out, r, by_item, order, next, work);
+    free(order);
     free(next);
+    good = good && !rec_cancelled(work, 0);
     if (!good)
         rec_rows_release(out);
     return good;
 }
 
+void rec_rows_release(struct rec_rows *r)
+{
+    free(r->column);
+    free(r->from);
+    free(r->value);
+    memset(r, 0, sizeof(*r));
+}
+
+const float *rec_rows_find(const struct rec_rows *r, uint32_t row, uint32_t column)
+{
+    uint64_t low = r->from[row], high = r->from[row + 1];
+    while (low < high) {
+        const uint64_t middle = low + (high - low) / 2;
+        if (r->column[middle] < column)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    return low < r->from[row + 1] && r->column[low] == column ? r->value + low : NULL;
+}
+
 /* A pair that stands there again: the last value, or the sum. */
-static maas_status merge(struct rec_ratings *r, uint32_t users, bool sum, maas_error *error)
+static maas_status merge(struct rec_ratings *r, uint32_t users, const struct rec_reading *how,
+                         maas_error *error)
 {
     struct rec_rows rows;
     uint64_t kept = 0;
-    if (!rec_rows_make(&rows, r, users, false))
-        return maas_fail(error, MAAS_E_EXHAUSTED, "no memory for %llu ratings",
-                         (unsigned long long)r->count);
+    if (!rec_rows_make(&rows, r, users, false, how->work))
+        return rec_cancelled(how->work, 0)
+                   ? cancelled(error)
+                   : maas_fail(error, MAAS_E_EXHAUSTED, "no memory for %llu ratings",
+                               (unsigned long long)r->count);
     for (uint32_t u = 0; u < users; u++)
         for (uint64_t i = rows.from[u]; i < rows.from[u + 1]; i++) {
             const bool again = kept && i > rows.from[u] && r->item[kept - 1] == rows.column[i];
             kept -= again;
-            r->value[kept] = rows.value[i] + (again && sum ? r->value[kept] : 0);
+            r->value[kept] = rows.value[i] + (again && how->sum ? r->value[kept] : 0);
             r->user[kept] = u;
             r->item[kept++] = rows.column[i];
         }
@@ -308,25 +247,32 @@ static maas_status merge(struct rec_ratings *r, uint32_t users, bool sum, maas_e
     return MAAS_OK;
 }
 
+static maas_status read_all(struct reader *r, maas_error *error)
+{
+    if (!r->users || !r->items)
+        return maas_fail(error, MAAS_E_EXHAUSTED, "no memory for names");
+    maas_status status = read_rows(r, error);
+    if (!status &&
+        (!rec_table_names(r->users, &r->data.users) || !rec_table_names(r->items, &r->data.items)))
+        status = maas_fail(error, MAAS_E_EXHAUSTED, "no memory for the names");
+    return status ? status : merge(&r->data.train, r->data.users.count, r->how, error);
+}
+
 maas_status rec_data_read(const struct rec_reading *how, struct rec_data *out, maas_error *error)
 {
-    struct csv *csv;
-    struct rec_data d = { .train = { 0 } };
-    struct table users = { .most = REC_USERS_MAX }, items = { .most = REC_ITEMS_MAX };
-    maas_status status = csv_open(how->dir, how->file, &csv, error);
+    struct reader r = { .how = how, .random = how->random };
+    maas_status status = csv_open(how->dir, how->file, &r.csv, error);
     if (status)
         return status;
-    status = read_rows(csv, how, &users, &items, &d, error);
-    if (!status && (!take_names(&d.users, &users) || !take_names(&d.items, &items)))
-        status = maas_fail(error, MAAS_E_EXHAUSTED, "no memory for the names");
-    if (!status)
-        status = merge(&d.train, d.users.count, how->sum, error);
-    csv_close(csv);
-    table_release(&users);
-    table_release(&items);
+    r.users = rec_table_new(REC_USERS_MAX);
+    r.items = rec_table_new(REC_ITEMS_MAX);
+    status = read_all(&r, error);
+    csv_close(r.csv);
+    rec_table_free(r.users);
+    rec_table_free(r.items);
     if (status)
-        rec_data_release(&d);
+        rec_data_release(&r.data);
     else
-        *out = d;
+        *out = r.data;
     return status;
 }

@@ -1,19 +1,18 @@
 /*
- * plugin.c: "maas.recommender": what a user may like next, what is like an item.
+ * plugin.c: "maas.recommender": what a user may like next, what is like some items: the table of
+ * the ABI, and what goes in and out of a request; ask.c answers it.
  *
- * Inputs, each optional: "user" STRING [rows], "items", "allow", "deny" STRING [rows, n]. Whose
- * ratings count: a known user's, else those that "items" name, each as the best rating there is,
- * else nobody's: popularity. Explained by "because" and "weight" [rows, k, BECAUSE_MAX].
- *
- * A row is scored alone, so its bits do not hang on its batch.
+ * Inputs, each optional: "user" STRING [rows], "items", "allow", "deny" STRING [rows, n]. Outputs:
+ * "item" STRING, "score" FLOAT [rows, k]; explained: "because" STRING, "weight" FLOAT [rows, k,
+ * REC_BECAUSE_MAX].
  */
 #include <maas/ext/explain.h>
 
 #include <stdlib.h>
 
-#include "ask.h"
+#include "recommender.h"
 
-enum { ROWS_MAX = 256, BECAUSE_MAX = 3 };
+enum { ROWS_MAX = 256 };
 
 struct maas_model {
     const maas_host *host;
@@ -27,7 +26,7 @@ static const int64_t rows_only[] = { -1 }, rows_by_any[] = { -1, -1 },
         .name = { n, len }, .dtype = { MAAS_HANDLE, 128, 1 }, .ndim = dims, .shape = extents,      \
         .flags = MAAS_PORT_OPTIONAL                                                                \
     }
-static const maas_port inputs[ASK_INPUTS] = { STRINGS("user", 4, 1, rows_only),
+static const maas_port inputs[REC_INPUTS] = { STRINGS("user", 4, 1, rows_only),
                                               STRINGS("items", 5, 2, rows_by_any),
                                               STRINGS("allow", 5, 2, rows_by_any),
                                               STRINGS("deny", 4, 2, rows_by_any) };
@@ -46,13 +45,23 @@ static const maas_port explained[] = {
       .shape = rows_by_any_by_any },
 };
 
-static const maas_option_decl *const params[] = {
-    MAAS_OPTION("k", MAAS_OPTION_INT, "10", "1..1024", "items of a list"),
-    MAAS_OPTION("similar", MAAS_OPTION_BOOL, "false", NULL, "what is like all of 'items'"),
-    MAAS_OPTION("exclude_seen", MAAS_OPTION_BOOL, "true", NULL,
-                "leave out what the user has rated"),
-    NULL,
-};
+static const maas_option_decl list_k = { .size = sizeof(maas_option_decl),
+                                         .kind = MAAS_OPTION_INT,
+                                         .name = "k",
+                                         .fallback = "10",
+                                         .choices = "1..1024",
+                                         .help = "items of a list" };
+static const maas_option_decl similar = { .size = sizeof(maas_option_decl),
+                                          .kind = MAAS_OPTION_BOOL,
+                                          .name = "similar",
+                                          .fallback = "false",
+                                          .help = "what is like all of 'items'" };
+static const maas_option_decl exclude_seen = { .size = sizeof(maas_option_decl),
+                                               .kind = MAAS_OPTION_BOOL,
+                                               .name = "exclude_seen",
+                                               .fallback = "true",
+                                               .help = "leave out what the user has rated" };
+static const maas_option_decl *const params[] = { &list_k, &similar, &exclude_seen, NULL };
 
 static maas_status load(const maas_host *host, const maas_model_spec *spec, maas_model **out,
                         maas_error *error)
@@ -75,117 +84,28 @@ static void unload(maas_model *m)
     free(m);
 }
 
+/* Of what is kept, with the space of one request. */
+static uint64_t resident_bytes(const struct rec_model *m)
+{
+    const uint64_t people = (uint64_t)m->users.count + m->items.count;
+    return people * (m->rank * 4 + 64) + m->users.from[m->users.count] +
+           m->items.from[m->items.count] + m->by_user.from[m->users.count] * 16 +
+           (m->near.from ? m->near.from[m->near.count] * 8 : 0);
+}
+
 static maas_status describe(maas_model *m, maas_signature *s, maas_error *error)
 {
     (void)error;
     s->inputs = inputs;
-    s->input_count = ASK_INPUTS;
+    s->input_count = REC_INPUTS;
     s->outputs = outputs;
     s->output_count = 2;
     s->max_rows = ROWS_MAX;
     s->rows_independent = 1;
-    s->resident_bytes =
-        (uint64_t)(m->rec.users.count + m->rec.items.count) * (m->rec.rank * 4 + 48) +
-        m->rec.by_user.from[m->rec.users.count] * 16;
+    s->resident_bytes = resident_bytes(&m->rec);
     s->task = "recommendation";
     s->params = params;
     return MAAS_OK;
-}
-
-/* ---- answering: rows are [rows, k], or with reasons [rows, k, BECAUSE_MAX] */
-
-/* What an answer is made in: `cells` names and numbers, the items of a row, and space. */
-struct sheet {
-    struct row row;
-    struct space space;
-    maas_str *names;
-    float *numbers;
-    uint32_t *found;
-};
-
-static maas_status sheet_take(const maas_model *m, const maas_request *r, uint32_t reasons,
-                              struct sheet *out, maas_error *error)
-{
-    out->row = ask_row(&m->rec, r);
-    const size_t cells = (size_t)r->rows * out->row.k * reasons;
-    maas_status status = ask_check(r, error);
-    if (status)
-        return status;
-    out->names = m->host->alloc(
-        m->host, cells * (sizeof(maas_str) + sizeof(float)) + out->row.k * sizeof(uint32_t), 64);
-    if (!out->names || !ask_space_take(&m->rec, m->host, &out->space)) {
-        m->host->free(m->host, out->names);
-        return maas_fail(error, MAAS_E_EXHAUSTED, "no memory for %u rows", r->rows);
-    }
-    out->numbers = (float *)(void *)(out->names + cells);
-    out->found = (uint32_t *)(void *)(out->numbers + cells);
-    return MAAS_OK;
-}
-
-static void sheet_release(const maas_model *m, const struct sheet *s)
-{
-    m->host->free(m->host, s->space.work);
-    m->host->free(m->host, s->names);
-}
-
-/* The best items of a row, filled up with REC_NOBODY. */
-static maas_status best_of_row(const maas_model *m, const maas_request *r, uint32_t i,
-                               struct sheet *s, maas_error *error)
-{
-    maas_status status = ask_score(&m->rec, r, i, &s->space, &s->row, error);
-    if (status)
-        return status;
-    for (uint32_t k = rec_top(&m->rec, s->space.scores, s->row.k, s->found); k < s->row.k; k++)
-        s->found[k] = REC_NOBODY;
-    return m->host->cancelled(m->host, r) ? maas_fail(error, MAAS_E_CANCELLED, "cancelled")
-                                          : MAAS_OK;
-}
-
-static void tell_items(const maas_model *m, const struct sheet *s, uint32_t row)
-{
-    for (uint32_t k = 0; k < s->row.k; k++) {
-        const uint32_t item = s->found[k];
-        const size_t at = (size_t)row * s->row.k + k;
-        s->names[at] = item == REC_NOBODY ? (maas_str){ "", 0 } : rec_name(&m->rec.items, item);
-        s->numbers[at] = item == REC_NOBODY ? 0 : s->space.scores[item];
-    }
-}
-
-static void tell_reasons(const maas_model *m, const struct sheet *s, uint32_t row)
-{
-    for (uint32_t k = 0; k < s->row.k; k++) {
-        const size_t at = ((size_t)row * s->row.k + k) * BECAUSE_MAX;
-        ask_because(&m->rec, &s->row, s->found[k], &s->space, BECAUSE_MAX, s->names + at,
-                    s->numbers + at);
-    }
-}
-
-typedef void tell_fn(const maas_model *m, const struct sheet *s, uint32_t row);
-
-static maas_status answer(const maas_model *m, const maas_request *r, const maas_port ports[2],
-                          uint32_t reasons, tell_fn *tell, maas_error *error)
-{
-    struct sheet s;
-    maas_status status = sheet_take(m, r, reasons, &s, error);
-    if (status)
-        return status;
-    for (uint32_t i = 0; i < r->rows && !status; i++) {
-        status = best_of_row(m, r, i, &s, error);
-        if (!status)
-            tell(m, &s, i);
-    }
-    int64_t shape[] = { r->rows, s.row.k, reasons };
-    const maas_named out[] = { maas_output(&ports[0], s.names, shape),
-                               maas_output(&ports[1], s.numbers, shape) };
-    if (!status)
-        status = maas_answer(m->host, r, out, 2);
-    sheet_release(m, &s);
-    return status;
-}
-
-static maas_status infer(maas_model *m, const maas_request *r, maas_error *error)
-{
-    return answer(m, r, outputs, 1, tell_items, error);
 }
 
 static maas_status explain_describe(maas_model *m, maas_signature *s, maas_error *error)
@@ -196,9 +116,89 @@ static maas_status explain_describe(maas_model *m, maas_signature *s, maas_error
     return status;
 }
 
+static maas_status validate(maas_model *m, const maas_request *r, maas_error *error)
+{
+    (void)m;
+    return rec_ask_check(r, error);
+}
+
+/* ---- one request */
+
+struct answer { /* [rows, k] each; explained: [rows, k, REC_BECAUSE_MAX] */
+    maas_str *names;
+    float *numbers;
+    maas_str *row_names; /* [k]: of a row that is explained */
+    float *row_scores;
+};
+
+static bool answer_take(const maas_host *host, size_t cells, uint32_t k, struct answer *out)
+{
+    maas_str *memory = host->alloc(host, (cells + k) * (sizeof(maas_str) + sizeof(float)), 64);
+    if (!memory)
+        return false;
+    *out = (struct answer){ .names = memory, .row_names = memory + cells };
+    out->numbers = (float *)(void *)(out->row_names + k);
+    out->row_scores = out->numbers + cells;
+    return true;
+}
+
+static maas_status list_rows(struct rec_asking *a, uint32_t rows, struct answer *to,
+                             maas_error *error)
+{
+    const size_t k = rec_ask_k(a);
+    maas_status status = MAAS_OK;
+    for (uint32_t i = 0; !status && i < rows; i++)
+        status = rec_ask_row(a, i, to->names + i * k, to->numbers + i * k, error);
+    return status;
+}
+
+static maas_status explain_rows(struct rec_asking *a, uint32_t rows, struct answer *to,
+                                maas_error *error)
+{
+    const size_t cells = (size_t)rec_ask_k(a) * REC_BECAUSE_MAX;
+    maas_status status = MAAS_OK;
+    for (uint32_t i = 0; !status && i < rows; i++) {
+        status = rec_ask_row(a, i, to->row_names, to->row_scores, error);
+        if (!status)
+            status = rec_ask_why(a, to->names + i * cells, to->numbers + i * cells, error);
+    }
+    return status;
+}
+
+/* reasons: 1, or REC_BECAUSE_MAX of each item where it is explained */
+static maas_status answer(maas_model *m, const maas_request *r, uint32_t reasons, maas_error *error)
+{
+    struct rec_asking *a;
+    struct answer to;
+    const bool explains = reasons > 1;
+    maas_status status = rec_ask_start(m->host, &m->rec, r, &a, error);
+    if (status)
+        return status;
+    int64_t shape[] = { r->rows, rec_ask_k(a), reasons };
+    if (!answer_take(m->host, (size_t)r->rows * rec_ask_k(a) * reasons, rec_ask_k(a), &to)) {
+        rec_ask_end(a);
+        return maas_fail(error, MAAS_E_EXHAUSTED, "no memory for %u rows", r->rows);
+    }
+    status = explains ? explain_rows(a, r->rows, &to, error) : list_rows(a, r->rows, &to, error);
+    if (!status) {
+        const maas_port *ports = explains ? explained : outputs;
+        const maas_named out[] = { maas_output(&ports[0], to.names, shape),
+                                   maas_output(&ports[1], to.numbers, shape) };
+        status = maas_answer(m->host, r, out, 2);
+    }
+    m->host->free(m->host, to.names);
+    rec_ask_end(a);
+    return status;
+}
+
+static maas_status infer(maas_model *m, const maas_request *r, maas_error *error)
+{
+    return answer(m, r, 1, error);
+}
+
 static maas_status explain(maas_model *m, const maas_request *r, maas_error *error)
 {
-    return answer(m, r, explained, BECAUSE_MAX, tell_reasons, error);
+    return answer(m, r, REC_BECAUSE_MAX, error);
 }
 
 /* ---- the table */
@@ -234,6 +234,7 @@ static const maas_plugin plugin = { .size = sizeof(maas_plugin),
                                     .load = load,
                                     .unload = unload,
                                     .describe = describe,
+                                    .validate = validate,
                                     .infer = infer,
                                     .extension = extension };
 

@@ -1,62 +1,72 @@
 /*
- * top.c: the best of many scores: a heap of the k best so far, its worst on top, so that most
- * scores are passed with one comparison.
+ * top.c: the k best of n in n log k: a heap whose root is the worst of what is kept, so most offers
+ * end after one comparison. The order is total (score, popularity, index), so what is kept does not
+ * hang on the order of the offers.
  */
 #include "recommender.h"
 
-#include <math.h>
 #include <stdlib.h>
 
-struct order {
-    const float *scores, *popularity;
-};
-
-/* Whether a stands in front of b: the better, of equals the more popular, of those the first. */
-static bool is_better(const struct order *o, uint32_t a, uint32_t b)
+static bool is_better(const struct rec_top *t, struct rec_scored a, struct rec_scored b)
 {
-    if (o->scores[a] != o->scores[b])
-        return o->scores[a] > o->scores[b];
-    if (o->popularity[a] != o->popularity[b])
-        return o->popularity[a] > o->popularity[b];
-    return a < b;
+    if (a.score != b.score)
+        return a.score > b.score;
+    if (t->popularity && t->popularity[a.index] != t->popularity[b.index])
+        return t->popularity[a.index] > t->popularity[b.index];
+    return a.index < b.index;
 }
 
-/* Puts `item` where the hole at `at` is, below which both halves are heaps. */
-static void sink(const struct order *o, uint32_t *heap, uint32_t count, uint32_t at, uint32_t item)
+/* Puts `one` where it belongs among the first `count`, from the root down. */
+static void sink(struct rec_top *t, struct rec_scored one, uint32_t count)
 {
-    for (uint32_t child; (child = 2 * at + 1) < count; at = child) {
-        if (child + 1 < count && is_better(o, heap[child], heap[child + 1]))
+    uint32_t at = 0;
+    for (uint32_t child = 1; child < count; child = 2 * at + 1) {
+        if (child + 1 < count && is_better(t, t->best[child], t->best[child + 1]))
             child++;
-        if (!is_better(o, item, heap[child]))
+        if (!is_better(t, one, t->best[child]))
             break;
-        heap[at] = heap[child];
+        t->best[at] = t->best[child];
+        at = child;
     }
-    heap[at] = item;
+    t->best[at] = one;
 }
 
-static void rise(const struct order *o, uint32_t *heap, uint32_t at, uint32_t item)
+static void rise(struct rec_top *t, struct rec_scored one)
 {
-    for (; at > 0 && is_better(o, heap[(at - 1) / 2], item); at = (at - 1) / 2)
-        heap[at] = heap[(at - 1) / 2];
-    heap[at] = item;
+    uint32_t at = t->count++;
+    while (at && is_better(t, t->best[(at - 1) / 2], one)) {
+        t->best[at] = t->best[(at - 1) / 2];
+        at = (at - 1) / 2;
+    }
+    t->best[at] = one;
 }
 
-uint32_t rec_top(const struct rec_model *m, const float *scores, uint32_t k, uint32_t *out)
+void rec_top_offer(struct rec_top *t, uint32_t index, float score)
 {
-    const struct order o = { scores, m->popularity };
-    uint32_t count = 0;
-    for (uint32_t i = 0; i < m->items.count; i++) {
-        if (!(scores[i] > -HUGE_VALF))
-            continue;
-        if (count < k)
-            rise(&o, out, count++, i);
-        else if (k && is_better(&o, i, out[0]))
-            sink(&o, out, count, 0, i);
+    const struct rec_scored one = { index, score };
+    if (t->count < t->most)
+        rise(t, one);
+    else if (t->most && is_better(t, one, t->best[0]))
+        sink(t, one, t->count);
+}
+
+void rec_top_sort(struct rec_top *t)
+{
+    for (uint32_t left = t->count; left > 1; left--) {
+        const struct rec_scored worst = t->best[0];
+        sink(t, t->best[left - 1], left - 1);
+        t->best[left - 1] = worst;
     }
-    for (uint32_t left = count; left > 1;) { /* the worst goes to the end */
-        const uint32_t worst = out[0], last = out[--left];
-        sink(&o, out, left, 0, last);
-        out[left] = worst;
-    }
-    return count;
+}
+
+static int by_index(const void *a, const void *b)
+{
+    const uint32_t x = ((const struct rec_scored *)a)->index,
+                   y = ((const struct rec_scored *)b)->index;
+    return (x > y) - (x < y);
+}
+
+void rec_top_by_index(struct rec_top *t)
+{
+    qsort(t->best, t->count, sizeof(*t->best), by_index);
 }

@@ -4,12 +4,7 @@
 #include "recommender.h"
 
 #include <math.h>
-#include <stdlib.h>
 #include <unistd.h>
-
-#include "evaluation/evaluation.h"
-
-enum { RANKED_USERS_MAX = 5000 };
 
 const maas_option_decl *const rec_train_options[] = {
     MAAS_OPTION("method", MAAS_OPTION_TEXT, "als", "als|ials|item-cosine|user-cosine|popularity",
@@ -22,12 +17,18 @@ const maas_option_decl *const rec_train_options[] = {
     MAAS_OPTION("ridge", MAAS_OPTION_FLOAT, "1", "0.0001..1000",
                 "regularisation of the factors; als: times the number of ratings"),
     MAAS_OPTION("bias_ridge", MAAS_OPTION_FLOAT, "2", "0..1000",
-                "als, neighbours: ratings of the mean that each user and item gets beside its own"),
+                "als, cosines: ratings of the mean that each user and item gets beside its own"),
     MAAS_OPTION("alpha", MAAS_OPTION_FLOAT, "10", "0..100000",
                 "ials: confidence is 1 + alpha times the rating"),
+    MAAS_OPTION("neighbours", MAAS_OPTION_INT, "50", "1..1000",
+                "cosines: the nearest that are kept of each item or user"),
+    MAAS_OPTION("shrink", MAAS_OPTION_FLOAT, "10", "0..100000",
+                "cosines: common ratings at which a similarity counts half"),
     MAAS_OPTION("sweeps", MAAS_OPTION_INT, "10", "1..1000", "of als and ials"),
     MAAS_OPTION("test_every", MAAS_OPTION_INT, "0", "0..1000000",
-                "each row whose number is a multiple of it, from 0, is kept apart; 0: none"),
+                "each row whose number is a multiple of it, from 0, is kept for the test; 0: none"),
+    MAAS_OPTION("test_fraction", MAAS_OPTION_FLOAT, "0", "0..0.9",
+                "share of the rows, chosen by the seed, kept for the test metrics"),
     MAAS_OPTION("evaluation_k", MAAS_OPTION_INT, "10", "1..1024",
                 "length of the lists that are measured"),
     MAAS_OPTION("relevant", MAAS_OPTION_FLOAT, "0", "-1000000..1000000",
@@ -50,134 +51,26 @@ static uint32_t method_of(const char *text)
     return REC_POPULARITY;
 }
 
+/* Columns as the options say, nothing kept apart. */
 static struct rec_reading reading_of(const maas_train_spec *spec, const char *file,
-                                     uint32_t test_every)
+                                     struct rec_work *work)
 {
     return (struct rec_reading){ .dir = spec->data,
                                  .file = file,
                                  .user_column = option(spec, "user_column")->text.data,
                                  .item_column = option(spec, "item_column")->text.data,
                                  .rating_column = option(spec, "rating_column")->text.data,
-                                 .test_every = test_every,
-                                 .sum = method_of(option(spec, "method")->text.data) == REC_IALS };
+                                 .sum = method_of(option(spec, "method")->text.data) == REC_IALS,
+                                 .work = work };
 }
 
-/* ---- what it is worth */
-
-struct pairs { /* of the model's indices; REC_NOBODY: not known there */
-    const uint32_t *user, *item;
-    const float *value;
-    uint64_t count;
-};
-
-static float guess(const struct rec_model *m, uint32_t user, uint32_t item)
+static maas_status measure(const struct rec_model *m, const struct rec_ratings *pairs,
+                           const maas_train_spec *spec, struct rec_work *work, maas_error *error)
 {
-    if (user != REC_NOBODY && item != REC_NOBODY)
-        return rec_predict(m, user, item);
-    return m->mean + (m->item_bias && item != REC_NOBODY ? m->item_bias[item] : 0) +
-           (m->user_bias && user != REC_NOBODY ? m->user_bias[user] : 0);
-}
-
-struct measure {
-    float *scores, *space;
-    uint32_t *best;          /* k */
-    unsigned char *relevant; /* by item */
-    uint32_t k;
-    float threshold;
-    struct ranking ranking;
-};
-
-/* One user's list against its pairs, which are [from, to) of `rows`. */
-static void rank_user(const struct rec_model *m, struct measure *e, const struct rec_rows *rows,
-                      uint32_t user)
-{
-    unsigned char hit[REC_LIST_MAX];
-    const struct rec_person who = rec_person_of(m, user);
-    uint32_t relevant = 0;
-    rec_scores(m, &who, e->scores, e->space);
-    for (uint64_t i = m->by_user.from[user]; i < m->by_user.from[user + 1]; i++)
-        e->scores[m->by_user.column[i]] = -HUGE_VALF;
-    for (uint64_t i = rows->from[user]; i < rows->from[user + 1]; i++)
-        if (rows->value[i] >= e->threshold && e->scores[rows->column[i]] > -HUGE_VALF &&
-            !e->relevant[rows->column[i]]) {
-            e->relevant[rows->column[i]] = 1;
-            relevant++;
-        }
-    const uint32_t k = e->k < m->items.count ? e->k : m->items.count;
-    const uint32_t found = relevant ? rec_top(m, e->scores, k, e->best) : 0;
-    for (uint32_t i = 0; i < k; i++)
-        hit[i] = i < found && e->relevant[e->best[i]];
-    for (uint64_t i = rows->from[user]; i < rows->from[user + 1]; i++)
-        e->relevant[rows->column[i]] = 0;
-    if (relevant)
-        ranking_add(&e->ranking, hit, k, relevant);
-}
-
-/* The pairs whose user and item are known, by user. */
-static bool known_rows(const struct rec_model *m, const struct pairs *p, struct rec_rows *out)
-{
-    struct rec_ratings known = { .user = calloc(p->count + 1, sizeof(uint32_t)),
-                                 .item = calloc(p->count + 1, sizeof(uint32_t)),
-                                 .value = calloc(p->count + 1, sizeof(float)) };
-    bool good = known.user && known.item && known.value;
-    for (uint64_t i = 0; good && i < p->count; i++)
-        if (p->user[i] != REC_NOBODY && p->item[i] != REC_NOBODY) {
-            known.user[known.count] = p->user[i];
-            known.item[known.count] = p->item[i];
-            known.value[known.count++] = p->value[i];
-        }
-    good = good && rec_rows_make(out, &known, m->users.count, false);
-    free(known.user);
-    free(known.item);
-    free(known.value);
-    return good;
-}
-
-static maas_status rank_all(const struct rec_model *m, struct measure *e, const struct pairs *p,
-                            const maas_host *host, const maas_request *job, maas_error *error)
-{
-    struct rec_rows rows;
-    if (!known_rows(m, p, &rows))
-        return maas_fail(error, MAAS_E_EXHAUSTED, "no memory to rank");
-    maas_status status = MAAS_OK;
-    for (uint32_t u = 0; !status && u < m->users.count && e->ranking.users < RANKED_USERS_MAX;
-         u++) {
-        if (rows.from[u + 1] > rows.from[u])
-            rank_user(m, e, &rows, u);
-        if (u % 16 == 0 && host->cancelled(host, job))
-            status = maas_fail(error, MAAS_E_CANCELLED, "cancelled");
-    }
-    rec_rows_release(&rows);
-    return status;
-}
-
-static maas_status measure(const struct rec_model *m, const struct pairs *p,
-                           const maas_train_spec *spec, const maas_host *host,
-                           const maas_request *job, maas_error *error)
-{
-    struct regression r = { 0 };
-    struct measure e = { .scores = calloc((size_t)m->items.count + 1, sizeof(float)),
-                         .space = calloc((size_t)m->users.count + 1, sizeof(float)),
-                         .best = calloc(REC_LIST_MAX, sizeof(uint32_t)),
-                         .relevant = calloc((size_t)m->items.count + 1, 1),
-                         .k = (uint32_t)option(spec, "evaluation_k")->integer,
-                         .threshold = (float)option(spec, "relevant")->real };
-    maas_status status = e.scores && e.space && e.best && e.relevant
-                             ? MAAS_OK
-                             : maas_fail(error, MAAS_E_EXHAUSTED, "no memory to measure");
-    for (uint64_t i = 0; !status && m->method != REC_IALS && i < p->count; i++)
-        regression_add(&r, (double)guess(m, p->user[i], p->item[i]), (double)p->value[i]);
-    if (!status)
-        status = rank_all(m, &e, p, host, job, error);
-    if (!status && e.ranking.users)
-        ranking_emit(&e.ranking, host, job, "test");
-    if (!status && r.rows)
-        regression_emit(&r, host, job, "test");
-    free(e.scores);
-    free(e.space);
-    free(e.best);
-    free(e.relevant);
-    return status;
+    const struct rec_measuring how = { .pairs = pairs,
+                                       .k = (uint32_t)option(spec, "evaluation_k")->integer,
+                                       .relevant = (float)option(spec, "relevant")->real };
+    return rec_measure(m, &how, work, error);
 }
 
 /* ---- training */
@@ -198,51 +91,81 @@ static float mean_of(const struct rec_ratings *r)
     return (float)(sum / (double)r->count);
 }
 
-/* Takes the names over. */
-static maas_status prepare(struct rec_model *m, struct rec_data *d, const maas_train_spec *spec,
-                           maas_error *error)
+static struct rec_model model_of(const struct rec_ratings *r, const maas_train_spec *spec)
 {
     const uint32_t method = method_of(option(spec, "method")->text.data);
-    *m = (struct rec_model){ .method = method,
-                             .alpha = (float)option(spec, "alpha")->real,
-                             .ridge = (float)option(spec, "ridge")->real,
-                             .bias_ridge = (float)option(spec, "bias_ridge")->real,
-                             .mean = mean_of(&d->train),
-                             .most = best_of(&d->train),
-                             .rank =
-                                 method <= REC_IALS ? (uint32_t)option(spec, "rank")->integer : 0 };
+    const bool cosine = method == REC_ITEM_COSINE || method == REC_USER_COSINE;
+    return (struct rec_model){ .method = method,
+                               .rank =
+                                   method <= REC_IALS ? (uint32_t)option(spec, "rank")->integer : 0,
+                               .mean = mean_of(r),
+                               .most = best_of(r),
+                               .alpha = (float)option(spec, "alpha")->real,
+                               .ridge = (float)option(spec, "ridge")->real,
+                               .bias_ridge = (float)option(spec, "bias_ridge")->real,
+                               .shrink = (float)option(spec, "shrink")->real,
+                               .neighbours =
+                                   cosine ? (uint32_t)option(spec, "neighbours")->integer : 0 };
+}
+
+static maas_status check(const struct rec_model *m, const struct rec_ratings *r, maas_error *error)
+{
+    for (uint64_t i = 0; m->method == REC_IALS && i < r->count; i++)
+        if (r->value[i] < 0)
+            return maas_fail(error, MAAS_E_INVALID,
+                             "method 'ials' takes ratings of 0 and more, there is one of %g",
+                             (double)r->value[i]);
+    return MAAS_OK;
+}
+
+/* Takes the names over. */
+static maas_status prepare(struct rec_model *m, struct rec_data *d, const maas_train_spec *spec,
+                           struct rec_work *work, maas_error *error)
+{
+    *m = model_of(&d->train, spec);
     m->users = d->users;
     m->items = d->items;
     memset(&d->users, 0, sizeof(d->users));
     memset(&d->items, 0, sizeof(d->items));
-    for (uint64_t i = 0; method == REC_IALS && i < d->train.count; i++)
-        if (d->train.value[i] < 0)
-            return maas_fail(error, MAAS_E_INVALID,
-                             "method 'ials' takes ratings of 0 and more, there is one of %g",
-                             (double)d->train.value[i]);
-    return rec_rows_make(&m->by_user, &d->train, m->users.count, false) &&
-                   rec_rows_make(&m->by_item, &d->train, m->items.count, true)
-               ? MAAS_OK
-               : maas_fail(error, MAAS_E_EXHAUSTED, "no memory for %llu ratings",
-                           (unsigned long long)d->train.count);
+    maas_status status = check(m, &d->train, error);
+    if (status)
+        return status;
+    if (!rec_rows_make(&m->by_user, &d->train, m->users.count, false, work))
+        return rec_cancelled(work, 0)
+                   ? maas_fail(error, MAAS_E_CANCELLED, "cancelled")
+                   : maas_fail(error, MAAS_E_EXHAUSTED, "no memory for %llu ratings",
+                               (unsigned long long)d->train.count);
+    return rec_complete(m, work, error);
 }
 
-static maas_status learn(struct rec_model *m, struct rec_data *d, const maas_host *host,
-                         const maas_train_spec *spec, const maas_request *job, maas_error *error)
+/* What the method learns of the ratings. */
+static maas_status learn(struct rec_model *m, const maas_train_spec *spec, struct rec_work *work,
+                         maas_error *error)
 {
     const struct rec_learning how = { .sweeps = (uint32_t)option(spec, "sweeps")->integer,
                                       .random = spec->seed };
-    maas_status status = prepare(m, d, spec, error);
+    maas_status status = MAAS_OK;
+    if (m->method == REC_ALS || m->neighbours)
+        status = rec_learn_biases(m, work, error);
+    if (!status && m->rank)
+        status = rec_learn_factors(m, &how, work, error);
+    if (!status && m->neighbours)
+        status = rec_learn_neighbours(m, work, error);
+    return status;
+}
+
+static maas_status train(struct rec_data *d, const maas_train_spec *spec, struct rec_work *work,
+                         maas_error *error)
+{
+    struct rec_model m = { .method = 0 };
+    maas_status status = prepare(&m, d, spec, work, error);
     if (!status)
-        status = m->rank ? rec_learn(m, &how, host, job, error) : MAAS_OK;
-    if (!status && !rec_complete(m))
-        status = maas_fail(error, MAAS_E_EXHAUSTED, "no memory for the model");
+        status = learn(&m, spec, work, error);
     if (!status && d->test.count)
-        status =
-            measure(m, &(struct pairs){ d->test.user, d->test.item, d->test.value, d->test.count },
-                    spec, host, job, error);
+        status = measure(&m, &d->test, spec, work, error);
     if (!status)
-        status = rec_write(spec->out, m, error);
+        status = rec_write(spec->out, &m, error);
+    rec_release(&m);
     return status;
 }
 
@@ -250,17 +173,21 @@ maas_status rec_train(const maas_host *host, const maas_train_spec *spec, const 
                       maas_error *error)
 {
     struct rec_data d;
-    struct rec_model m = { .method = 0 };
-    const struct rec_reading how =
-        reading_of(spec, "train.csv", (uint32_t)option(spec, "test_every")->integer);
+    struct rec_work work = { .host = host, .request = job };
+    struct rec_reading how = reading_of(spec, "train.csv", &work);
+    how.test_every = (uint32_t)option(spec, "test_every")->integer;
+    how.test_fraction = option(spec, "test_fraction")->real;
+    how.random = spec->seed ^ 0x7465737473u; /* another sequence than that of the factors */
+    if (how.test_every && how.test_fraction > 0)
+        return maas_fail(error, MAAS_E_INVALID,
+                         "'test_every' and 'test_fraction' both say what the test is: set one");
     maas_status status = rec_data_read(&how, &d, error);
     if (status)
         return status;
     maas_emit_scalar(host, job, "ratings", (double)d.train.count);
     maas_emit_scalar(host, job, "users", d.users.count);
     maas_emit_scalar(host, job, "items", d.items.count);
-    status = learn(&m, &d, host, spec, job, error);
-    rec_release(&m);
+    status = train(&d, spec, &work, error);
     rec_data_release(&d);
     if (!status)
         host->done(host, job, MAAS_OK, NULL);
@@ -269,23 +196,29 @@ maas_status rec_train(const maas_host *host, const maas_train_spec *spec, const 
 
 /* ---- evaluation of what was trained before */
 
+static void name_as(const struct rec_names *from, const struct rec_names *to, uint32_t *index,
+                    uint64_t count, struct rec_work *work)
+{
+    for (uint64_t i = 0; i < count && !rec_cancelled(work, 100); i++)
+        index[i] = rec_find(to, rec_name(from, index[i]));
+}
+
 maas_status rec_evaluate(const maas_host *host, const struct rec_model *m,
                          const maas_train_spec *spec, const maas_request *job, maas_error *error)
 {
     struct rec_data d;
+    struct rec_work work = { .host = host, .request = job };
     char path[4096];
     snprintf(path, sizeof(path), "%s/test.csv", spec->data);
     const struct rec_reading how =
-        reading_of(spec, access(path, F_OK) == 0 ? "test.csv" : "train.csv", 0);
+        reading_of(spec, access(path, F_OK) == 0 ? "test.csv" : "train.csv", &work);
     maas_status status = rec_data_read(&how, &d, error);
     if (status)
         return status;
-    for (uint64_t i = 0; i < d.train.count; i++) { /* from the file's indices to the model's */
-        d.train.user[i] = rec_find(&m->users, rec_name(&d.users, d.train.user[i]));
-        d.train.item[i] = rec_find(&m->items, rec_name(&d.items, d.train.item[i]));
-    }
-    status = measure(m, &(struct pairs){ d.train.user, d.train.item, d.train.value, d.train.count },
-                     spec, host, job, error);
+    name_as(&d.users, &m->users, d.train.user, d.train.count, &work);
+    name_as(&d.items, &m->items, d.train.item, d.train.count, &work);
+    status = rec_cancelled(&work, 0) ? maas_fail(error, MAAS_E_CANCELLED, "cancelled")
+                                     : measure(m, &d.train, spec, &work, error);
     rec_data_release(&d);
     if (!status)
         host->done(host, job, MAAS_OK, NULL);

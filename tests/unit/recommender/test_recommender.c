@@ -1,86 +1,10 @@
 /*
- * test_recommender.c: the mathematics without the ABI: solving, folding in, cosines, damaged files.
+ * test_recommender.c: the mathematics without the ABI: solving, folding in, cosines, reasons, the
+ * best of many.
  */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stdint.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <unistd.h>
-
-#include <cmocka.h>
+#include "some_model.h"
 
 #include <math.h>
-
-#include "equations.h"
-#include "recommender.h"
-
-static maas_status emit(const maas_host *host, const maas_request *request, const maas_named *out,
-                        uint32_t count)
-{
-    (void)host;
-    (void)request;
-    (void)out;
-    (void)count;
-    return MAAS_OK;
-}
-
-static int32_t cancelled(const maas_host *host, const maas_request *request)
-{
-    (void)host;
-    (void)request;
-    return 0;
-}
-
-static const maas_host host = { .size = sizeof(maas_host), .emit = emit, .cancelled = cancelled };
-static const maas_request job = { .size = sizeof(maas_request) };
-
-enum { USERS = 12, ITEMS = 9 };
-
-static struct rec_names numbered(uint32_t count)
-{
-    struct rec_names n = { .count = count,
-                           .from = calloc(count + 1, sizeof(uint64_t)),
-                           .text = calloc(count, 1) };
-    for (uint32_t i = 0; i < count; i++) {
-        n.text[i] = (char)('a' + i);
-        n.from[i + 1] = i + 1;
-    }
-    assert_true(rec_names_sort(&n));
-    return n;
-}
-
-/* Every third pair has a rating of 1 to 5. */
-static struct rec_model some_model(uint32_t method, uint32_t rank, float ridge)
-{
-    uint32_t user[USERS * ITEMS], item[USERS * ITEMS];
-    float value[USERS * ITEMS];
-    struct rec_ratings r = { .user = user, .item = item, .value = value };
-    for (uint32_t u = 0; u < USERS; u++)
-        for (uint32_t i = 0; i < ITEMS; i++)
-            if ((u * 7 + i * 5) % 3 == 0) {
-                user[r.count] = u;
-                item[r.count] = i;
-                value[r.count++] = (float)(1 + (u * i + u + 2 * i) % 5);
-            }
-    struct rec_model m = { .method = method,
-                           .rank = rank,
-                           .ridge = ridge,
-                           .alpha = 2,
-                           .bias_ridge = 3,
-                           .most = 5,
-                           .mean = 3,
-                           .users = numbered(USERS),
-                           .items = numbered(ITEMS) };
-    const struct rec_learning how = { .sweeps = 20, .random = 1 };
-    maas_error error = MAAS_ERROR_INIT;
-    assert_true(rec_rows_make(&m.by_user, &r, USERS, false) &&
-                rec_rows_make(&m.by_item, &r, ITEMS, true));
-    if (rank)
-        assert_int_equal(rec_learn(&m, &how, &host, &job, &error), MAAS_OK);
-    assert_true(rec_complete(&m));
-    return m;
-}
 
 static void cholesky_solves_what_it_was_given(void **state)
 {
@@ -89,245 +13,281 @@ static void cholesky_solves_what_it_was_given(void **state)
     const double full[3][3] = { { 4, 2, -2 }, { 2, 10, 5 }, { -2, 5, 9 } };
     for (int i = 0; i < 3; i++)
         b[i] = full[i][0] * x[0] + full[i][1] * x[1] + full[i][2] * x[2];
-    assert_true(equations_solve(a, b, 3));
+    assert_true(rec_root(a, 3));
+    rec_root_forward(a, b, 3);
+    rec_root_backward(a, b, 3);
     for (int i = 0; i < 3; i++)
         assert_true(fabs(b[i] - x[i]) < 1e-12);
     double wrong[] = { 1, 2, 0, 1 };
-    assert_false(equations_solve(wrong, b, 2)); /* not positive definite */
+    assert_false(rec_root(wrong, 2)); /* not positive definite */
 }
 
-/* For any number of entries, and with weights: the sums of the definition. */
-static void outer_products_are_summed(void **state)
+static struct rec_side side_of(const struct rec_model *m, double *space)
+{
+    return (struct rec_side){ .m = m,
+                              .factors = m->item_factors,
+                              .biases = m->item_bias,
+                              .gram = m->gram,
+                              .root = m->root,
+                              .space = space };
+}
+
+/* The largest left side - right side of the equations of a user's vector. */
+static double off_by(const struct rec_side *s, const struct rec_row *row, const float *x)
+{
+    const uint32_t n = s->m->rank;
+    double a[32 * 32], most = 0;
+    assert_true(rec_left_side(s, row, a));
+    for (uint32_t i = 0; i < n; i++) {
+        double left = 0;
+        for (uint32_t j = 0; j < n; j++)
+            left += a[i < j ? i * n + j : j * n + i] * (double)x[j];
+        for (uint64_t e = 0; e < row->count; e++)
+            left -= rec_target(s, row, e) * (double)s->factors[row->columns[e] * n + i];
+        most = fmax(most, fabs(left));
+    }
+    return most;
+}
+
+/* All users of this model have more ratings than half of rank 3, and fewer than half of rank 16. */
+static void few_ratings_are_solved_as_many_are(void **state)
 {
     (void)state;
-    enum { N = 5, ENTRIES = 11 };
-    static const uint32_t columns[ENTRIES] = { 3, 0, 2, 2, 1, 0, 3, 1, 1, 2, 0 };
-    float factors[4 * N], weights[ENTRIES];
-    for (int i = 0; i < 4 * N; i++)
-        factors[i] = (float)((i * 7) % 11 - 5) / 4;
-    for (int i = 0; i < ENTRIES; i++)
-        weights[i] = (float)(i + 1) / 2;
-    for (uint32_t count = 0; count <= ENTRIES; count++) {
-        double a[N * N] = { 0 };
-        equations_add(a, factors, columns, weights, count, N);
-        for (uint32_t i = 0; i < N; i++)
-            for (uint32_t j = i; j < N; j++) {
-                double sum = 0;
-                for (uint32_t e = 0; e < count; e++)
-                    sum += (double)(weights[e] * factors[columns[e] * N + i] *
-                                    factors[columns[e] * N + j]);
-                assert_true(fabs(sum - a[i * N + j]) < 1e-5);
+    for (uint32_t method = REC_ALS; method <= REC_IALS; method++)
+        for (uint32_t rank = 3; rank <= 16; rank += 13) {
+            struct rec_model m = some_model(method, rank, 3);
+            double space[REC_SOLVE_DOUBLES(16)];
+            const struct rec_side side = side_of(&m, space);
+            for (uint32_t u = 0; u < USERS; u++) {
+                const struct rec_person who = rec_person_of(&m, u);
+                assert_true(off_by(&side, &who.row, who.vector) < 1e-4);
             }
-    }
-}
-
-static void folding_in_a_user_gives_its_own_factors(void **state)
-{
-    (void)state;
-    for (uint32_t method = REC_ALS; method <= REC_IALS; method++) {
-        struct rec_model m = some_model(method, 3, 0.5f);
-        double work[64];
-        float vector[3], bias;
-        assert_true(rec_work(3, ITEMS) <= 64);
-        for (uint32_t u = 0; u < USERS; u++) {
-            const struct rec_person who = rec_person_of(&m, u);
-            assert_true(rec_fold(&m, who.items, who.values, who.count, work, vector, &bias));
-            assert_true(bias == who.bias);
-            for (uint32_t k = 0; k < 3; k++)
-                assert_true(fabsf(vector[k] - who.vector[k]) < 1e-5f);
+            rec_release(&m);
         }
-        rec_release(&m);
-    }
 }
 
-/* ---- lists */
-
-static const float *compared, *rarer;
-
-static int by_score(const void *a, const void *b)
-{
-    const uint32_t x = *(const uint32_t *)a, y = *(const uint32_t *)b;
-    if (compared[x] != compared[y])
-        return compared[x] > compared[y] ? -1 : 1;
-    if (rarer[x] != rarer[y])
-        return rarer[x] > rarer[y] ? -1 : 1;
-    return x < y ? -1 : 1;
-}
-
-static void the_best_are_those_of_a_sort(void **state)
+/* Not only at rest: users are the last that a sweep solves. */
+static void folding_in_a_user_gives_its_own_factors_and_bias(void **state)
 {
     (void)state;
-    enum { MANY = 500 };
-    float scores[MANY], popularity[MANY];
-    uint32_t order[MANY], best[MANY];
-    const struct rec_model m = { .items = { .count = MANY }, .popularity = popularity };
-    uint32_t draw = 1, good = 0;
-    for (uint32_t i = 0; i < MANY; i++) {
-        draw = draw * 1664525u + 1013904223u;
-        scores[i] = draw >> 28 == 3 ? -HUGE_VALF : (float)(draw >> 27);
-        popularity[i] = (float)(draw >> 20 & 3);
-        order[i] = i;
-        good += scores[i] > -HUGE_VALF;
-    }
-    compared = scores;
-    rarer = popularity;
-    qsort(order, MANY, sizeof(*order), by_score);
-    for (uint32_t k = 0; k <= MANY; k += k < 20 ? 1 : 60) {
-        assert_int_equal(rec_top(&m, scores, k, best), k < good ? k : good);
-        assert_memory_equal(best, order, (k < good ? k : good) * sizeof(*best));
-    }
+    for (uint32_t method = REC_ALS; method <= REC_IALS; method++)
+        for (uint32_t sweeps = 1; sweeps <= 201; sweeps += 200) {
+            struct rec_model m = some_model(method, 3, sweeps);
+            double space[REC_SOLVE_DOUBLES(3)];
+            float vector[3];
+            for (uint32_t u = 0; u < USERS; u++) {
+                const struct rec_person own = rec_person_of(&m, u);
+                struct rec_row row = own.row;
+                row.bias = rec_fold_bias(&m, &row);
+                assert_true(fabsf(row.bias - own.row.bias) < 1e-3f);
+                assert_true(rec_fold(&m, &row, space, NULL, vector));
+                for (uint32_t k = 0; k < 3; k++)
+                    assert_true(fabsf(vector[k] - own.vector[k]) < 1e-3f);
+            }
+            rec_release(&m);
+        }
 }
 
 static void reasons_add_up_to_the_score(void **state)
 {
     (void)state;
-    struct rec_model m = some_model(REC_IALS, 3, 0.5f);
-    double work[64];
-    float vector[3], bias, scores[ITEMS], parts[ITEMS];
-    const uint64_t from = m.by_user.from[1];
-    struct rec_person who = { m.by_user.column + from, m.by_user.value + from,
-                              (uint32_t)(m.by_user.from[2] - from), vector, 0 };
-    assert_true(rec_fold(&m, who.items, who.values, who.count, work, vector, &bias));
-    rec_scores(&m, &who, scores, NULL);
-    for (uint32_t i = 0; i < ITEMS; i++) {
-        float sum = 0;
-        rec_because(&m, &who, i, work, parts);
-        for (uint32_t k = 0; k < who.count; k++)
-            sum += parts[k];
-        assert_true(fabsf(sum - scores[i]) < 1e-4f);
+    for (uint32_t method = REC_IALS; method <= REC_USER_COSINE; method++) {
+        struct rec_model m = some_model(method, method == REC_IALS ? 3 : 0, 20);
+        double space[REC_SOLVE_DOUBLES(3)];
+        float scores[ITEMS], parts[ITEMS];
+        const struct rec_person who = rec_person_of(&m, 1);
+        assert_true(rec_scores(&m, &who, scores, NULL));
+        assert_true(rec_because_start(&m, &who, space, NULL));
+        for (uint32_t i = 0; i < ITEMS; i++) {
+            float sum = 0;
+            assert_true(rec_because(&m, &who, i, space, parts, NULL));
+            for (uint32_t k = 0; k < who.row.count; k++)
+                sum += parts[k];
+            assert_true(fabsf(sum - scores[i]) < 1e-4f);
+        }
+        rec_release(&m);
     }
-    rec_release(&m);
 }
 
-static double rating(const struct rec_model *m, uint32_t u, uint32_t i)
+/* ---- neighbours */
+
+static double rating(const struct rec_model *m, bool items, uint32_t row, uint32_t column)
 {
-    for (uint64_t k = m->by_user.from[u]; k < m->by_user.from[u + 1]; k++)
-        if (m->by_user.column[k] == i)
-            return (double)m->by_user.value[k];
-    return 0;
+    const float *found = rec_rows_find(items ? &m->by_item : &m->by_user, row, column);
+    return found ? (double)*found : 0;
 }
 
-static double cosine(const struct rec_model *m, uint32_t a, uint32_t b)
+/* By the definition, over all columns. */
+static double similarity(const struct rec_model *m, bool items, uint32_t a, uint32_t b)
 {
-    double ab = 0, aa = 0, bb = 0;
-    for (uint32_t u = 0; u < USERS; u++) {
-        ab += rating(m, u, a) * rating(m, u, b);
-        aa += rating(m, u, a) * rating(m, u, a);
-        bb += rating(m, u, b) * rating(m, u, b);
+    double ab = 0, aa = 0, bb = 0, common = 0;
+    for (uint32_t c = 0; c < (items ? USERS : ITEMS); c++) {
+        const double x = rating(m, items, a, c), y = rating(m, items, b, c);
+        ab += x * y;
+        aa += x * x;
+        bb += y * y;
+        common += x * y > 0;
     }
-    return ab / sqrt(aa * bb);
+    return ab / sqrt(aa * bb) * common / (common + (double)m->shrink);
 }
 
-static void neighbours_are_those_of_the_definition(void **state)
+static void the_nearest_are_kept_as_the_definition_says(void **state)
 {
     (void)state;
-    struct rec_model m = some_model(REC_ITEM_COSINE, 0, 1);
-    float scores[ITEMS], space[USERS];
-    const uint64_t from = m.by_user.from[0];
-    const struct rec_person who = { m.by_user.column + from, m.by_user.value + from,
-                                    (uint32_t)m.by_user.from[1], NULL, 0 };
-    rec_scores(&m, &who, scores, space);
+    for (uint32_t method = REC_ITEM_COSINE; method <= REC_USER_COSINE; method++) {
+        struct rec_model m = some_model(method, 0, 0);
+        const bool items = method == REC_ITEM_COSINE;
+        const uint32_t count = items ? ITEMS : USERS;
+        for (uint32_t a = 0; a < count; a++) {
+            uint32_t better = 0;
+            double least = 2;
+            for (uint64_t k = m.near.from[a]; k < m.near.from[a + 1]; k++) {
+                const double near = similarity(&m, items, a, m.near.column[k]);
+                assert_true(fabs(near - (double)m.near.value[k]) < 1e-6);
+                least = fmin(least, near);
+            }
+            for (uint32_t b = 0; b < count; b++)
+                better += b != a && similarity(&m, items, a, b) > least + 1e-6;
+            assert_int_equal(m.near.from[a + 1] - m.near.from[a], 4);
+            assert_true(better < 4);
+        }
+        rec_release(&m);
+    }
+}
+
+static void scores_of_items_are_sums_over_kept_neighbours(void **state)
+{
+    (void)state;
+    struct rec_model m = some_model(REC_ITEM_COSINE, 0, 0);
+    const struct rec_person who = rec_person_of(&m, 0);
+    float scores[ITEMS];
+    assert_true(rec_scores(&m, &who, scores, NULL));
     for (uint32_t i = 0; i < ITEMS; i++) {
         double sum = 0;
         for (uint32_t j = 0; j < ITEMS; j++)
-            sum += rating(&m, 0, j) * cosine(&m, i, j);
+            if (rec_rows_find(&m.near, j, i))
+                sum += rating(&m, false, 0, j) * similarity(&m, true, j, i);
         assert_true(fabs(sum - (double)scores[i]) < 1e-4);
-        assert_true(fabs(cosine(&m, 0, i) - (double)rec_overlap(&m, 0, i)) < 1e-5);
     }
     rec_release(&m);
 }
 
-/* What neighbours leave beside the baselines moves a guess: none does where a user has rated
- * nothing alike. */
-static void neighbours_guess_around_the_baseline(void **state)
+static void somebody_new_with_a_users_ratings_has_its_neighbours(void **state)
 {
     (void)state;
-    struct rec_model m = some_model(REC_ITEM_COSINE, 0, 1);
-    for (uint32_t u = 0; u < USERS; u++)
-        for (uint32_t i = 0; i < ITEMS; i++) {
-            const double base = (double)(m.mean + m.user_bias[u] + m.item_bias[i]);
-            double sum = 0, weights = 1;
-            for (uint32_t j = 0; j < ITEMS; j++) {
-                if (rating(&m, u, j) == 0)
-                    continue;
-                sum += cosine(&m, i, j) *
-                       (rating(&m, u, j) - (double)(m.mean + m.user_bias[u] + m.item_bias[j]));
-                weights += fabs(cosine(&m, i, j));
-            }
-            assert_true(fabs(base + sum / weights - (double)rec_predict(&m, u, i)) < 1e-4);
+    struct rec_model m = some_model(REC_USER_COSINE, 0, 0);
+    struct rec_meeting meeting;
+    struct rec_scored best[4];
+    void *space = calloc(1, rec_meeting_bytes(USERS));
+    rec_meeting_place(&meeting, space, USERS);
+    for (uint32_t u = 0; u < USERS; u++) {
+        const struct rec_person own = rec_person_of(&m, u);
+        struct rec_top top = { .best = best, .most = 4 };
+        assert_true(rec_find_neighbours(&m, &own.row, u, &meeting, &top, NULL));
+        assert_int_equal(top.count, own.near_count);
+        for (uint32_t i = 0; i < top.count; i++) {
+            assert_int_equal(best[i].index, own.near[i]);
+            assert_true(fabsf(best[i].score - own.nearness[i]) < 1e-6f);
         }
-    rec_release(&m);
-}
-
-/* A file of the first version: its head had no bias_ridge. */
-static void a_file_of_the_first_version_is_read(void **state)
-{
-    (void)state;
-    struct rec_model m = some_model(REC_IALS, 2, 1), read;
-    char folder[] = "/tmp/test-recommender-XXXXXX", path[64];
-    maas_error error = MAAS_ERROR_INIT;
-    uint8_t bytes[1 << 14];
-    assert_non_null(mkdtemp(folder));
-    snprintf(path, sizeof(path), "%s/recommender.model", folder);
-    assert_int_equal(rec_write(folder, &m, &error), MAAS_OK);
-    FILE *f = fopen(path, "rb");
-    size_t len = fread(bytes, 1, sizeof(bytes), f) - 8;
-    fclose(f);
-    memcpy(bytes, "maasrec1", 8);
-    memmove(bytes + 64, bytes + 72, len - 72);
-    const uint64_t sum = rec_sum(bytes, len -= 8);
-    memcpy(bytes + len, &sum, 8);
-    assert_int_equal(rec_parse(bytes, len + 8, &read, &error), MAAS_OK);
-    assert_memory_equal(read.user_factors, m.user_factors, USERS * 2 * sizeof(float));
-    assert_true(read.bias_ridge == 2);
-    rec_release(&read);
-    rec_release(&m);
-    unlink(path);
-    rmdir(folder);
-}
-
-/* Every byte that is changed, and every length, is noticed. */
-static void a_damaged_file_is_refused(void **state)
-{
-    (void)state;
-    struct rec_model m = some_model(REC_ALS, 2, 1), read;
-    char folder[] = "/tmp/test-recommender-XXXXXX", path[64];
-    maas_error error = MAAS_ERROR_INIT;
-    assert_non_null(mkdtemp(folder));
-    snprintf(path, sizeof(path), "%s/recommender.model", folder);
-    assert_int_equal(rec_write(folder, &m, &error), MAAS_OK);
-    assert_int_equal(rec_read(folder, &read, &error), MAAS_OK);
-    assert_memory_equal(read.item_factors, m.item_factors, ITEMS * 2 * sizeof(float));
-    rec_release(&read);
-    FILE *f = fopen(path, "rb");
-    uint8_t bytes[1 << 14];
-    const size_t len = fread(bytes, 1, sizeof(bytes), f);
-    fclose(f);
-    for (size_t i = 0; i < 2 * len; i++) {
-        f = fopen(path, "wb");
-        bytes[i % len] ^= i < len ? 0x55 : 0;
-        fwrite(bytes, 1, i < len ? len : i - len, f);
-        fclose(f);
-        bytes[i % len] ^= i < len ? 0x55 : 0;
-        assert_int_not_equal(rec_read(folder, &read, &error), MAAS_OK);
     }
-    unlink(path);
-    rmdir(folder);
+    free(space);
     rec_release(&m);
+}
+
+static void similar_to_several_is_the_mean_of_similar_to_each(void **state)
+{
+    (void)state;
+    for (uint32_t method = REC_ALS; method <= REC_POPULARITY; method++) {
+        struct rec_model m = some_model(method, method <= REC_IALS ? 3 : 0, 5);
+        struct rec_meeting meeting;
+        const uint32_t two[] = { 2, 5 };
+        float both[ITEMS], one[ITEMS], other[ITEMS];
+        void *space = calloc(1, rec_meeting_bytes(USERS));
+        rec_meeting_place(&meeting, space, USERS);
+        assert_true(rec_similar(&m, two, 2, both, &meeting, NULL));
+        assert_true(rec_similar(&m, two, 1, one, &meeting, NULL));
+        assert_true(rec_similar(&m, two + 1, 1, other, &meeting, NULL));
+        for (uint32_t i = 0; i < ITEMS; i++) {
+            assert_true(fabsf(both[i] - (one[i] + other[i]) / 2) < 1e-6f);
+            assert_true(fabsf(both[i]) < 1.0001f);
+        }
+        free(space);
+        rec_release(&m);
+    }
+}
+
+/* ---- the best of many */
+
+static bool is_before(const float *scores, const float *popularity, uint32_t a, uint32_t b)
+{
+    if (scores[a] != scores[b])
+        return scores[a] > scores[b];
+    return popularity[a] != popularity[b] ? popularity[a] > popularity[b] : a < b;
+}
+
+/* Few different scores, so nearly all are equals. */
+static void the_best_are_those_of_a_full_sort(void **state)
+{
+    enum { MANY = 500 };
+    (void)state;
+    float scores[MANY], popularity[MANY];
+    struct rec_scored best[MANY];
+    for (uint32_t i = 0; i < MANY; i++) {
+        scores[i] = (float)(i * 7919 % 13);
+        popularity[i] = (float)(i * 104729 % 5);
+    }
+    for (uint32_t k = 0; k <= MANY; k += 1 + k / 3) {
+        struct rec_top top = { .best = best, .most = k, .popularity = popularity };
+        for (uint32_t i = 0; i < MANY; i++)
+            rec_top_offer(&top, i * 3 % MANY, scores[i * 3 % MANY]);
+        rec_top_sort(&top);
+        assert_int_equal(top.count, k);
+        for (uint32_t r = 0; r < k; r++) {
+            uint32_t before = 0;
+            for (uint32_t i = 0; i < MANY; i++)
+                before += is_before(scores, popularity, i, best[r].index);
+            assert_int_equal(before, r);
+        }
+    }
+}
+
+/* ---- cancelling */
+
+static void learning_ends_soon_after_it_was_cancelled(void **state)
+{
+    (void)state;
+    for (uint32_t method = REC_ALS; method <= REC_IALS; method++) {
+        struct rec_model m = some_model(method, 16, 1);
+        struct rec_work work = { .host = &host, .request = &job };
+        const struct rec_learning how = { .sweeps = 1000000, .random = 1 };
+        maas_error error = MAAS_ERROR_INIT;
+        free(m.user_factors);
+        free(m.item_factors);
+        free(m.gram);
+        free(m.root);
+        m.gram = m.root = NULL;
+        looks = 0;
+        looks_max = 3;
+        assert_int_equal(rec_learn_factors(&m, &how, &work, &error), MAAS_E_CANCELLED);
+        assert_in_range(looks, 4, 6);
+        looks_max = UINT32_MAX;
+        rec_release(&m);
+    }
 }
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(cholesky_solves_what_it_was_given),
-        cmocka_unit_test(outer_products_are_summed),
-        cmocka_unit_test(the_best_are_those_of_a_sort),
-        cmocka_unit_test(folding_in_a_user_gives_its_own_factors),
+        cmocka_unit_test(few_ratings_are_solved_as_many_are),
+        cmocka_unit_test(folding_in_a_user_gives_its_own_factors_and_bias),
         cmocka_unit_test(reasons_add_up_to_the_score),
-        cmocka_unit_test(neighbours_are_those_of_the_definition),
-        cmocka_unit_test(neighbours_guess_around_the_baseline),
-        cmocka_unit_test(a_file_of_the_first_version_is_read),
-        cmocka_unit_test(a_damaged_file_is_refused),
+        cmocka_unit_test(the_nearest_are_kept_as_the_definition_says),
+        cmocka_unit_test(scores_of_items_are_sums_over_kept_neighbours),
+        cmocka_unit_test(somebody_new_with_a_users_ratings_has_its_neighbours),
+        cmocka_unit_test(similar_to_several_is_the_mean_of_similar_to_each),
+        cmocka_unit_test(the_best_are_those_of_a_full_sort),
+        cmocka_unit_test(learning_ends_soon_after_it_was_cancelled),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
