@@ -44,14 +44,6 @@ struct reader {
     size_t at, size;
 };
 
-uint64_t linreg_sum(const uint8_t *bytes, size_t size)
-{
-    uint64_t sum = 0xcbf29ce484222325u;
-    for (size_t i = 0; i < size; i++)
-        sum = (sum ^ bytes[i]) * 0x100000001b3u;
-    return sum;
-}
-
 /* ---- writing */
 
 static void put(struct writer *w, const void *data, size_t size)
@@ -101,7 +93,7 @@ static void put_model(struct writer *w, const struct linreg *m)
     put(w, f->mean, f->p * sizeof(double));
     for (uint32_t k = 0; k < f->p; k++)
         put(w, f->root + (size_t)k * f->p, (k + 1) * sizeof(double));
-    uint64_t sum = w->bytes ? linreg_sum(w->bytes, w->at) : 0;
+    uint64_t sum = w->bytes ? checksum_of(w->bytes, w->at) : 0;
     put(w, &sum, sizeof(sum));
 }
 
@@ -262,7 +254,7 @@ static maas_status take_model(struct reader *r, struct linreg *m, maas_error *er
         status = take_fit(r, m, p, error);
     if (status)
         return status;
-    uint64_t wanted = linreg_sum(r->bytes, r->at);
+    uint64_t wanted = checksum_of(r->bytes, r->at);
     if (!take(r, &sum, sizeof(sum)) || r->at != r->size || sum != wanted)
         return damaged(error, "its size or its checksum");
     return MAAS_OK;

@@ -14,6 +14,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "dataset/checksum.h"
+
 enum {
     LINREG_FEATURES_MAX = 1024,
     LINREG_TERMS_MAX = 1024, /* beside the intercept */
@@ -143,7 +145,6 @@ void linreg_contributions(const struct linreg *m, const double *row, double *out
 maas_status linreg_write(const char *dir, const struct linreg *m, maas_error *error);
 maas_status linreg_read(const char *dir, struct linreg *out, maas_error *error);
 maas_status linreg_parse(const uint8_t *bytes, size_t size, struct linreg *out, maas_error *error);
-uint64_t linreg_sum(const uint8_t *bytes, size_t size); /* the checksum that ends a file */
 maas_status linreg_read_old(FILE *file, struct linreg *out, maas_error *error);
 
 /* ---- data.c: a file of rows as a regression sees it */

@@ -48,14 +48,6 @@ struct stream { /* a file in memory: what is written, or what is read */
     bool writing, bad;
 };
 
-uint64_t rec_sum(const uint8_t *bytes, size_t len)
-{
-    uint64_t sum = 0xcbf29ce484222325u;
-    for (size_t i = 0; i < len; i++)
-        sum = (sum ^ bytes[i]) * 0x100000001b3u;
-    return sum;
-}
-
 static bool is_cosine(uint32_t method)
 {
     return method == REC_ITEM_COSINE || method == REC_USER_COSINE;
@@ -264,7 +256,7 @@ maas_status rec_write(const char *dir, const struct rec_model *m, maas_error *er
         return maas_fail(error, MAAS_E_EXHAUSTED, "no memory for %zu bytes", size);
     memcpy(s.out, &h, sizeof(h));
     move_all(&s, &copy, &h);
-    const uint64_t sum = rec_sum(s.out, size);
+    const uint64_t sum = checksum_of(s.out, size);
     memcpy(s.out + size, &sum, 8);
     maas_status status = save(dir, s.out, size + 8, error);
     free(s.out);
@@ -320,7 +312,7 @@ maas_status rec_parse(const uint8_t *bytes, size_t len, struct rec_model *out, m
     if (!head || !good_head(&h) || len != head + body_size(&h) + 8)
         return damaged(error);
     memcpy(&sum, bytes + len - 8, 8);
-    if (sum != rec_sum(bytes, len - 8))
+    if (sum != checksum_of(bytes, len - 8))
         return damaged(error);
     *out = model_of(&h);
     struct stream s = { .in = bytes, .at = head, .size = len - 8 };

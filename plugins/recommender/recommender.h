@@ -13,6 +13,8 @@
 
 #include <stdbool.h>
 
+#include "dataset/checksum.h"
+
 enum {
     REC_USERS_MAX = 4000000,
     REC_ITEMS_MAX = 1000000,
@@ -248,7 +250,6 @@ maas_status rec_write(const char *dir, const struct rec_model *m, maas_error *er
 maas_status rec_read(const char *dir, struct rec_model *out, maas_error *error);
 /* A file's bytes; *out is to be released whatever is returned. */
 maas_status rec_parse(const uint8_t *bytes, size_t len, struct rec_model *out, maas_error *error);
-uint64_t rec_sum(const uint8_t *bytes, size_t len); /* which stands at a file's end */
 void rec_release(struct rec_model *m);
 /* What follows from the ratings and factors: rows by item, norms, popularity, the gram. */
 maas_status rec_complete(struct rec_model *m, struct rec_work *work, maas_error *error);

@@ -216,15 +216,21 @@ static maas_status read_rows(struct corpus *c, struct records *records, const ma
     return status;
 }
 
-maas_status corpus_read(struct corpus *c, const maas_train_spec *spec, const maas_host *host,
-                        const maas_request *job, maas_error *error)
+maas_status corpus_open(const maas_train_spec *spec, const char *part, struct records **out,
+                        maas_error *error)
 {
-    struct records *records = NULL;
     const char *columns[] = {
         maas_option_find(spec->options, spec->option_count, "text_column")->text.data,
         maas_option_find(spec->options, spec->option_count, "label_column")->text.data
     };
-    maas_status status = records_open(spec->data, "train", columns, 2, &records, error);
+    return records_open(spec->data, part, columns, 2, out, error);
+}
+
+maas_status corpus_read(struct corpus *c, const maas_train_spec *spec, const maas_host *host,
+                        const maas_request *job, maas_error *error)
+{
+    struct records *records = NULL;
+    maas_status status = corpus_open(spec, "train", &records, error);
     if (!status)
         status = read_rows(c, records, host, job, error);
     records_close(records);

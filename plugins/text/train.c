@@ -245,16 +245,12 @@ maas_status text_evaluate(const maas_host *host, const struct text_model *m,
 {
     const size_t scratch = file_aligned(text_scratch(m, false) * sizeof(float));
     struct exam e = { .model = m };
-    const char *columns[] = {
-        maas_option_find(spec->options, spec->option_count, "text_column")->text.data,
-        maas_option_find(spec->options, spec->option_count, "label_column")->text.data
-    };
     const char *part = records_exist(spec->data, "test") ? "test" : "train";
     e.scratch = aligned_alloc(64, scratch + file_aligned(m->classes * sizeof(float)));
     if (!e.scratch)
         return maas_fail(error, MAAS_E_EXHAUSTED, "no memory for the scores");
     e.scores = e.scratch + scratch / sizeof(float);
-    maas_status status = records_open(spec->data, part, columns, 2, &e.records, error);
+    maas_status status = corpus_open(spec, part, &e.records, error);
     if (!status)
         status = classification_new(m->classes, &e.tally, error);
     if (!status)

@@ -25,6 +25,10 @@ struct corpus {
     uint32_t words;                  /* words of a row whose features are kept; 0: all */
     bool full;
 };
+/* Rows of texts and labels, in that order, of the columns that the options name. */
+struct records;
+maas_status corpus_open(const maas_train_spec *spec, const char *part, struct records **out,
+                        maas_error *error);
 /* Reads the rows; job is looked at for cancelling. shape, distinct_max, least and words are set. */
 maas_status corpus_read(struct corpus *c, const maas_train_spec *spec, const maas_host *host,
                         const maas_request *job, maas_error *error);

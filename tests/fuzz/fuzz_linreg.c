@@ -28,7 +28,7 @@ static maas_status read_binary(const uint8_t *data, size_t size, struct linreg *
     uint8_t *bytes = malloc(size + sizeof(uint64_t));
     if (!bytes)
         return MAAS_E_EXHAUSTED;
-    uint64_t sum = linreg_sum(data, size);
+    uint64_t sum = checksum_of(data, size);
     memcpy(bytes, data, size);
     memcpy(bytes + size, &sum, sizeof(sum));
     maas_status status = linreg_parse(bytes, size + sizeof(sum), out, &error);

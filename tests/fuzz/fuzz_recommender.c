@@ -91,7 +91,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         return 0;
     uint8_t *bytes = malloc(size);
     memcpy(bytes, data, size - 8);
-    const uint64_t sum = rec_sum(bytes, size - 8);
+    const uint64_t sum = checksum_of(bytes, size - 8);
     memcpy(bytes + size - 8, &sum, 8);
     if (!rec_parse(bytes, size, &m, &error)) {
         const float some = rec_predict(&m, 0, m.items.count - 1);

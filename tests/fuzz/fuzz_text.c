@@ -2,44 +2,11 @@
  * fuzz_text.c: any bytes as a model of the text classifier; where it loads, the bytes are a text as
  * well: scored and explained. And any bytes as rows of JSON, which training reads.
  */
-#include <fcntl.h>
-#include <stdlib.h>
-#include <unistd.h>
-
 #include "dataset/records.h"
+#include "scratch.h"
 #include "text.h"
 
 enum { FILE_BYTES_MAX = 1 << 16, SCRATCH_MAX = 1 << 22, WORDS = 64 };
-
-static char folder[] = "/dev/shm/fuzz_text.XXXXXX";
-
-static void remove_folder(void)
-{
-    char path[64];
-    static const char *const names[] = { "train.jsonl", "text.model" };
-    for (size_t i = 0; i < 2; i++) {
-        snprintf(path, sizeof(path), "%s/%s", folder, names[i]);
-        unlink(path);
-    }
-    rmdir(folder);
-}
-
-static void make_folder(void)
-{
-    static bool made;
-    if (!made && (!mkdtemp(folder) || atexit(remove_folder)))
-        abort();
-    made = true;
-}
-
-static void store(const char *name, const uint8_t *data, size_t size)
-{
-    char path[64];
-    snprintf(path, sizeof(path), "%s/%s", folder, name);
-    int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
-    if (fd < 0 || write(fd, data, size) != (ssize_t)size || close(fd))
-        abort();
-}
 
 static void ask(const struct text_model *m, maas_str text)
 {
@@ -80,7 +47,6 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     maas_error error = MAAS_ERROR_INIT;
     if (size > FILE_BYTES_MAX)
         return 0;
-    make_folder();
     if (size && data[0] == '{') {
         store("train.jsonl", data, size);
         read_rows();

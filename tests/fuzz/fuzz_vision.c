@@ -2,39 +2,10 @@
  * fuzz_vision.c: any bytes as vision.model; where it loads, a picture is scored. Others as
  * preprocess.txt and labels.txt.
  */
-#include <fcntl.h>
-#include <stdlib.h>
-#include <unistd.h>
-
 #include "scorer.h"
+#include "scratch.h"
 
 enum { FILE_BYTES_MAX = 1 << 16, FLOATS_MAX = 1 << 20, LABELS = 3 };
-
-static char folder[] = "/dev/shm/fuzz_vision.XXXXXX";
-static const char *const names[] = { "vision.model", "preprocess.txt", "labels.txt" };
-
-static void remove_folder(void)
-{
-    char path[64];
-    for (size_t i = 0; i < 3; i++) {
-        snprintf(path, sizeof(path), "%s/%s", folder, names[i]);
-        unlink(path);
-    }
-    rmdir(folder);
-}
-
-static void store(const char *name, const uint8_t *data, size_t size)
-{
-    static bool made;
-    char path[64];
-    if (!made && (!mkdtemp(folder) || atexit(remove_folder)))
-        abort();
-    made = true;
-    snprintf(path, sizeof(path), "%s/%s", folder, name);
-    int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
-    if (fd < 0 || write(fd, data, size) != (ssize_t)size || close(fd))
-        abort();
-}
 
 static void score(const struct vision_model *m)
 {

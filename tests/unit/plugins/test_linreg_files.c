@@ -418,7 +418,7 @@ static void a_changed_model_with_its_checksum_is_harmless(void **state)
         for (int other = 0; other < 4; other++) {
             char held = bytes[at];
             bytes[at] = (char)(other == 0 ? 0 : other == 1 ? 0xff : held + other - 4);
-            uint64_t sum = linreg_sum((const uint8_t *)bytes, len - 8);
+            uint64_t sum = checksum_of((const uint8_t *)bytes, len - 8);
             memcpy(bytes + len - 8, &sum, sizeof(sum));
             if (!linreg_parse((const uint8_t *)bytes, len, &back, &error)) {
                 assert_true(back.fit.p == linreg_terms(&back) && isfinite(back.fit.beta[0]));

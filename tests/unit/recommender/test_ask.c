@@ -223,7 +223,7 @@ static void a_damaged_file_is_refused(void **state)
 
 static void sign(uint8_t *bytes, size_t len)
 {
-    const uint64_t sum = rec_sum(bytes, len - 8);
+    const uint64_t sum = checksum_of(bytes, len - 8);
     memcpy(bytes + len - 8, &sum, 8);
 }
 

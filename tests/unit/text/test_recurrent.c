@@ -14,8 +14,8 @@
 #include <unistd.h>
 
 #include "dice.h"
+#include "model_file.h"
 
-static char folder[] = "/tmp/test_recurrent.XXXXXX";
 enum { SLOTS = 16, CLASSES = 3, FEATURES = 4, WIDTH = 5, HIDDEN = 4, WORDS = 6 };
 static const char *const known[FEATURES] = { "not", "so", "good", "bad" };
 static const struct net_shape shape = { WIDTH, HIDDEN, 2, CLASSES };
@@ -227,27 +227,6 @@ static void a_words_weight_is_its_embedding_times_the_gradient(void **state)
 }
 
 /* ---- damage */
-
-static size_t load(char *out, size_t size)
-{
-    char path[64];
-    snprintf(path, sizeof(path), "%s/text.model", folder);
-    FILE *file = fopen(path, "re");
-    assert_non_null(file);
-    size_t len = fread(out, 1, size, file);
-    fclose(file);
-    return len;
-}
-
-static void store(const char *data, size_t len)
-{
-    char path[64];
-    snprintf(path, sizeof(path), "%s/text.model", folder);
-    FILE *file = fopen(path, "we");
-    assert_non_null(file);
-    assert_int_equal(fwrite(data, 1, len, file), len);
-    assert_int_equal(fclose(file), 0);
-}
 
 static void try_file(void)
 {

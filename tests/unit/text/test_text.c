@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "dice.h"
+#include "model_file.h"
 
 static maas_str str(const char *z)
 {
@@ -162,7 +163,6 @@ static void a_negated_word_is_another_up_to_the_stop(void **state)
 
 /* ---- the model file */
 
-static char folder[] = "/tmp/test_text.XXXXXX";
 enum { SLOTS = 8, CLASSES = 2 };
 
 static void write_model(void)
@@ -206,27 +206,6 @@ static void a_model_scores_as_it_was_written(void **state)
     text_words(&m, str("so good indeed"), 1, NULL, words, 3);
     assert_true(words[0] == 0 && fabs(words[1] - 1.5 / sqrt(3)) < 1e-6 && words[2] == 0);
     text_release(&m);
-}
-
-static size_t load(char *out, size_t size)
-{
-    char path[64];
-    snprintf(path, sizeof(path), "%s/text.model", folder);
-    FILE *file = fopen(path, "re");
-    assert_non_null(file);
-    size_t len = fread(out, 1, size, file);
-    fclose(file);
-    return len;
-}
-
-static void store(const char *data, size_t len)
-{
-    char path[64];
-    snprintf(path, sizeof(path), "%s/text.model", folder);
-    FILE *file = fopen(path, "we");
-    assert_non_null(file);
-    assert_int_equal(fwrite(data, 1, len, file), len);
-    assert_int_equal(fclose(file), 0);
 }
 
 static void a_file_that_is_cut_or_changed_is_refused_or_harmless(void **state)
