@@ -54,6 +54,11 @@ void admin_allow_plugin(struct admin_call *call);
 void admin_list_plugins(struct admin_call *call);
 void admin_revoke_plugin(struct admin_call *call);
 
+/* ---- limits.c: a list per owner */
+void admin_get_limits(struct admin_call *call);
+void admin_put_limits(struct admin_call *call);
+void admin_extra_quota(struct admin_call *call);
+
 /* ---- answers: once a call. JSON text as it is, or a problem that names the field. */
 void admin_reply(struct admin_call *call, int status, struct str json);
 void admin_problem(struct admin_call *call, int status, const char *field, const char *fmt, ...)

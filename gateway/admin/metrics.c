@@ -85,6 +85,7 @@ static void write_limits(struct buf *b, const struct app *app)
     counter(b, "maas_limits_refills_total", l.refills);
     counter(b, "maas_limits_refill_timeouts_total", l.refill_timeouts);
     counter(b, "maas_limits_local_total", l.local_decisions);
+    counter(b, "maas_limits_quota_calls_total", l.quota_calls);
     counter(b, "maas_redis_calls_total", l.redis_calls);
 }
 

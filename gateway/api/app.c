@@ -13,6 +13,7 @@
 #include "api/call.h"
 #include "api/keys.h"
 #include "base/log.h"
+#include "store/sql.h"
 
 #define BOOT_MS 10000
 
@@ -60,9 +61,11 @@ static maas_status planes_start(struct app *app, maas_error *error)
                                         .keys_max = (uint32_t)c->keys_max,
                                         .miss_cache_ms = 10000,
                                         .misses_per_s = (uint32_t)c->misses_per_s };
-    maas_status status = limiter_new(&limits, &app->limiter, error);
-    if (!status)
-        status = meter_start(&meter, &app->meter, error);
+    maas_status status = meter_start(&meter, &app->meter, error);
+    if (!status) {
+        limits.lessee = *meter_spool(app->meter);
+        status = limiter_new(&limits, &app->limiter, error);
+    }
     registry.limiter = app->limiter;
     if (!status)
         status = registry_start(&registry, BOOT_MS, &app->registry, error);
@@ -129,7 +132,7 @@ static maas_status loop_make(struct app *app, uint32_t index, int listen_fd, str
     if (!status)
         status = registry_view_new(app->registry, at->loop, at->pg, &at->view, error);
     if (!status)
-        status = limits_port_new(app->limiter, at->loop, at->redis, &at->limits, error);
+        status = limits_port_new(app->limiter, at->loop, at->redis, at->pg, &at->limits, error);
     if (!status)
         status = fleet_port_new(app->fleet, at->loop, &at->fleet, error);
     if (!status)
@@ -183,12 +186,31 @@ maas_status app_start(struct app *app, const struct config *config, int listen_f
     return MAAS_OK;
 }
 
+/* What is leased and not spent goes back; when that cannot be said now, whoever adopts the spool
+ * finds out what was spent. */
+static void return_leases(struct app *app)
+{
+    struct sql *sql = NULL;
+    maas_error error = MAAS_ERROR_INIT;
+    maas_status status =
+        sql_open(app->config->pg, (uint32_t)app->config->sql_timeout_ms, &sql, &error);
+    if (!status)
+        status = limits_return(app->limiter, sql, &error);
+    if (status) {
+        LOG(LOG_WARN, "limits.return", F_STR("reason", error.text));
+        meter_leave(app->meter);
+    }
+    if (sql)
+        sql_close(sql);
+}
+
 void app_end(struct app *app)
 {
     registry_stop(app->registry);
     for (uint32_t i = 0; i < app->loop_count; i++)
         loop_unmake(&app->loops[i]);
     fleet_free(app->fleet);
+    return_leases(app);
     meter_stop(app->meter, 5000);
     limiter_free(app->limiter);
     key_ring_free(app->keys);

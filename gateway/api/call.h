@@ -42,11 +42,14 @@ struct call {
     struct principal *who; /* counted */
     struct view_waiter key_wait;
     struct uuid deployment, model_id;
+    const struct deployment *target; /* borrowed from resolve to admit, within one turn */
     uint32_t cost_base, cost_per_row, max_rows;
+    uint64_t units; /* that were billed */
 
     struct limits_verdict verdict;
     bool limited; /* verdict holds something */
     bool waits_for_key, waits_for_limit, has_query, has_job;
+    struct limits_hold hold; /* what it was admitted with, until call_over */
     struct limits_waiter limit_wait;
     struct job job;
     struct call *next_idle;

@@ -40,8 +40,10 @@ static enum error_style style_of(const struct call *call)
                                                                                   : STYLE_OPENAI;
 }
 
-static const char *openai_type(int http_status)
+static const char *openai_type(int http_status, const char *code)
 {
+    if (strcmp(code, "insufficient_quota") == 0)
+        return "insufficient_quota";
     switch (http_status) {
     case 401:
         return "authentication_error";
@@ -106,7 +108,7 @@ static void openai_error(struct buf *b, int http_status, const char *code, struc
 {
     buf_str(b, STR("{\"error\":{\"message\":"));
     buf_json(b, message);
-    buf_fmt(b, ",\"type\":\"%s\",\"param\":", openai_type(http_status));
+    buf_fmt(b, ",\"type\":\"%s\",\"param\":", openai_type(http_status, code));
     if (param.len)
         buf_json(b, param);
     else

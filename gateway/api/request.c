@@ -57,7 +57,8 @@ static struct call *call_new(struct app_loop *at, struct exchange *ex)
         at->idle_calls = call->next_idle;
     else if (!(call = malloc(sizeof(*call))))
         return NULL;
-    memset(call, 0, offsetof(struct call, limit_wait));
+    memset(call, 0, offsetof(struct call, hold));
+    call->hold.count = 0;
     call->has_job = false;
     call->at = at;
     call->ex = ex;
@@ -73,6 +74,7 @@ void call_over(struct call *call)
 {
     if (call->ex || call->has_job || call->has_query)
         return;
+    limits_settle(&call->hold, call->units);
     if (call->who)
         principal_unref(call->who);
     call->next_idle = call->at->idle_calls;
@@ -362,6 +364,7 @@ static enum step_result step_resolve(struct call *call)
                          "the model '%s' has no version '%.*s' here", d->name,
                          (int)(call->version.len < 16 ? call->version.len : 16),
                          call->version.data);
+    call->target = d;
     call->deployment = d->id;
     call->model_id = d->model_id;
     call->cost_base = d->cost_base;
@@ -376,14 +379,50 @@ static enum step_result step_resolve(struct call *call)
 
 /* ---- admit: every limit at once, and room for the bill */
 
+static const char *const limit_owner[] = { "gateway", "tenant", "API key", "model",
+                                           "tenant and model" };
+
+static enum step_result refuse_quota(struct call *call)
+{
+    const struct limits_verdict *v = &call->verdict;
+    return call_fail(call, 429, "insufficient_quota", STR(""),
+                     "quota of this %s is used up: %llu units a %s; it begins anew in %llu s",
+                     limit_owner[v->scope], (unsigned long long)v->limit,
+                     v->measure == MEASURE_DAY ? "day" : "month",
+                     (unsigned long long)((v->reset_ms + 999) / 1000));
+}
+
+/* Of a measure in units: with fewer rows it might. */
+static enum step_result refuse_for_ever(struct call *call)
+{
+    const struct limits_verdict *v = &call->verdict;
+    return call_fail(call, 429, "request_exceeds_limit", STR(""),
+                     "this request may cost more units than a limit of this %s (%llu) allows at "
+                     "once; send fewer rows",
+                     limit_owner[v->scope], (unsigned long long)v->limit);
+}
+
 static enum step_result refuse_limit(struct call *call)
 {
-    static const char *const of[] = { "gateway", "tenant", "API key", "model", "tenant and model" };
+    const struct limits_verdict *v = &call->verdict;
     call->limited = true;
+    if (v->outcome == LIMITS_AWAY)
+        return call_fail(call, 503, "limits_unavailable", STR(""),
+                         "a limit of this %s cannot be checked now; try again later",
+                         limit_owner[v->scope]);
+    if (v->measure == MEASURE_CONCURRENCY)
+        return call_fail(call, 429, "concurrency_limit_exceeded", STR(""),
+                         "this %s has as many requests at work as it may have at a time: %llu",
+                         limit_owner[v->scope], (unsigned long long)v->limit);
+    if (v->retry_after_ms == UINT64_MAX)
+        return refuse_for_ever(call);
+    if (v->measure == MEASURE_DAY || v->measure == MEASURE_MONTH)
+        return refuse_quota(call);
     return call_fail(call, 429, "rate_limit_exceeded", STR(""),
-                     "rate limit of this %s reached: %llu requests per %u s; try again in %llu ms",
-                     of[call->verdict.scope], (unsigned long long)call->verdict.limit,
-                     call->verdict.window_s, (unsigned long long)call->verdict.retry_after_ms);
+                     "rate limit of this %s reached: %llu %s per %u s; try again in %llu ms",
+                     limit_owner[v->scope], (unsigned long long)v->limit,
+                     v->measure == MEASURE_UNITS ? "units" : "requests", v->window_s,
+                     (unsigned long long)v->retry_after_ms);
 }
 
 static void on_limit(struct limits_waiter *waiter, const struct limits_verdict *verdict)
@@ -398,29 +437,46 @@ static void on_limit(struct limits_waiter *waiter, const struct limits_verdict *
         refuse_limit(call);
 }
 
-static enum step_result step_admit(struct call *call)
+static enum step_result ask_limits(struct call *call)
 {
     struct app_loop *at = call->at;
+    uint64_t now = loop_now_ns(at->loop);
+    struct bucket *buckets[LIMITS_MAX];
+    struct limits_want want = {
+        .buckets = buckets,
+        .count = principal_buckets(call->who, view_snapshot(at->view), call->target, buckets),
+        .units = call->cost_base + (uint64_t)call->cost_per_row * call->max_rows,
+        .away = call->who->away
+    };
+    if (want.count > LIMITS_MAX)
+        return call_fail(call, 503, "limits_unavailable", STR(""),
+                         "more limits apply to this request than can be checked");
+    limits_try(at->limits, &want, now, &call->hold, &call->verdict);
+    call->limited = want.count > 0;
+    if (call->verdict.outcome == LIMITS_YES)
+        return STEP_NEXT;
+    if (call->verdict.outcome != LIMITS_WAIT)
+        return refuse_limit(call);
+    call->limit_wait.done = on_limit;
+    call->limit_wait.hold = &call->hold;
+    call->waits_for_limit = true;
+    limits_wait(at->limits, &call->limit_wait, &want, now);
+    return STEP_WAIT;
+}
+
+static enum step_result step_admit(struct call *call)
+{
     const struct principal *who = call->who;
-    uint64_t now = loop_now_ns(at->loop), body = exchange_request(call->ex)->body.len;
+    uint64_t body = exchange_request(call->ex)->body.len;
     uint64_t body_max = call->route->surface == SURFACE_V2 ? who->v2_body_max : who->body_max;
     if (body > body_max)
         return call_fail(call, 413, "body_too_large", STR(""),
                          "the body has %llu bytes; your plan allows %llu", (unsigned long long)body,
                          (unsigned long long)body_max);
-    if (!meter_ready(at->tap))
+    if (!meter_ready(call->at->tap))
         return call_fail(call, 503, "metering_unavailable", STR(""),
                          "usage cannot be recorded now; try again later");
-    limits_try(at->limits, who->buckets, who->bucket_count, 1, now, &call->verdict);
-    call->limited = who->bucket_count > 0;
-    if (call->verdict.outcome == LIMITS_YES)
-        return STEP_NEXT;
-    if (call->verdict.outcome == LIMITS_NO)
-        return refuse_limit(call);
-    call->limit_wait.done = on_limit;
-    call->waits_for_limit = true;
-    limits_wait(at->limits, &call->limit_wait, who->buckets, who->bucket_count, 1, now);
-    return STEP_WAIT;
+    return ask_limits(call);
 }
 
 /* ---- dispatch: to a worker and back, then meter and reply */
@@ -445,8 +501,10 @@ static bool meter_call(struct call *call, const struct complete_frame *frame)
         .http_status = 200,
         .surface = (uint8_t)call->route->surface
     };
-    if (meter_append(call->at->tap, &event, &error) == MAAS_OK)
+    if (meter_append(call->at->tap, &event, &error) == MAAS_OK) {
+        call->units = event.units;
         return true;
+    }
     atomic_fetch_add_explicit(&call->at->unbilled, 1, memory_order_relaxed);
     LOG(LOG_ERROR, "meter.append", F_STR("reason", error.text));
     return false;

@@ -3,7 +3,7 @@
  * is empty is not written.
  *
  * The buffer holds the longest values there are: five times 20 digits, a duration of 24, and under
- * 80 fixed characters.
+ * 120 fixed characters.
  *
  * Rejected: snprintf (seven calls are over a microsecond).
  */
@@ -13,12 +13,19 @@
 
 #include "base/buf.h"
 
-static const char *const scopes[] = { [LIMIT_GLOBAL] = "\"global\"",
-                                      [LIMIT_TENANT] = "\"tenant\"",
-                                      [LIMIT_KEY] = "\"key\"",
-                                      [LIMIT_MODEL] = "\"model\"",
-                                      [LIMIT_TENANT_MODEL] = "\"tenant-model\"" };
-static const uint8_t scope_lens[] = { 8, 8, 5, 7, 14 };
+/* A policy's name: whose it is and, but for requests, what is counted. */
+static const char *const scopes[] = { [LIMIT_GLOBAL] = "\"global",
+                                      [LIMIT_TENANT] = "\"tenant",
+                                      [LIMIT_KEY] = "\"key",
+                                      [LIMIT_MODEL] = "\"model",
+                                      [LIMIT_TENANT_MODEL] = "\"tenant-model" };
+static const uint8_t scope_lens[] = { 7, 7, 4, 6, 13 };
+static const char *const measures[] = { [MEASURE_REQUESTS] = "\"",
+                                        [MEASURE_UNITS] = "-units\"",
+                                        [MEASURE_CONCURRENCY] = "-concurrency\"",
+                                        [MEASURE_DAY] = "-day\"",
+                                        [MEASURE_MONTH] = "-month\"" };
+static const uint8_t measure_lens[] = { 1, 7, 13, 5, 7 };
 
 static char *put_text(char *at, const char *text, size_t len)
 {
@@ -70,32 +77,60 @@ static uint64_t seconds_up(uint64_t ms)
         at = end_;                                                                                 \
     } while (0)
 
-static char *put_item(char *at, const struct limits_verdict *v, const char *first, uint64_t a,
-                      const char *second, uint64_t b)
+static char *put_name(char *at, const struct limits_verdict *v)
 {
     at = put_text(at, scopes[v->scope], scope_lens[v->scope]);
-    at = text_uint(put_text(at, first, 3), a);
-    return text_uint(put_text(at, second, 3), b);
+    return put_text(at, measures[v->measure], measure_lens[v->measure]);
+}
+
+static char *put_policy(char *at, const struct limits_verdict *v)
+{
+    static const char concurrent[] = ";qu=\"concurrent-requests\"";
+    at = text_uint(put_text(put_name(at, v), ";q=", 3), v->limit);
+    if (v->measure == MEASURE_CONCURRENCY)
+        return put_text(at, concurrent, sizeof(concurrent) - 1);
+    return text_uint(put_text(at, ";w=", 3), v->window_s);
+}
+
+static char *put_state(char *at, const struct limits_verdict *v, uint64_t t)
+{
+    at = text_uint(put_text(put_name(at, v), ";r=", 3), v->remaining);
+    return text_uint(put_text(at, ";t=", 3), t);
+}
+
+/* A quota is not worth a retry: it is full again tomorrow. */
+static bool is_worth_a_retry(const struct limits_verdict *v)
+{
+    return v->retry_after_ms != UINT64_MAX && v->measure != MEASURE_DAY &&
+           v->measure != MEASURE_MONTH;
 }
 
 size_t limits_headers(const struct limits_verdict *verdict, char buffer[LIMITS_HEADERS_BYTES],
                       struct limits_header out[LIMITS_HEADERS_MAX])
 {
     const struct limits_verdict *v = verdict;
-    bool no = v->outcome == LIMITS_NO, never = no && v->retry_after_ms == UINT64_MAX;
+    bool no = v->outcome == LIMITS_NO || v->outcome == LIMITS_AWAY;
+    bool never = no && v->retry_after_ms == UINT64_MAX;
     uint64_t t = seconds_up(no && !never ? v->retry_after_ms : v->reset_ms);
     size_t count = 0;
     char *at = buffer;
     if (!v->tightest)
         return 0;
-    ADD("ratelimit-policy", put_item(at, v, ";q=", v->limit, ";w=", v->window_s));
-    ADD("ratelimit", put_item(at, v, ";r=", v->remaining, ";t=", t));
-    ADD("x-ratelimit-limit-requests", text_uint(at, v->limit));
-    ADD("x-ratelimit-remaining-requests", text_uint(at, v->remaining));
-    ADD("x-ratelimit-reset-requests", put_duration(at, v->reset_ms));
+    ADD("ratelimit-policy", put_policy(at, v));
+    ADD("ratelimit", put_state(at, v, t));
+    if (v->measure == MEASURE_REQUESTS) {
+        ADD("x-ratelimit-limit-requests", text_uint(at, v->limit));
+        ADD("x-ratelimit-remaining-requests", text_uint(at, v->remaining));
+        ADD("x-ratelimit-reset-requests", put_duration(at, v->reset_ms));
+    } else if (v->measure != MEASURE_CONCURRENCY) { /* units are what others call tokens */
+        ADD("x-ratelimit-limit-tokens", text_uint(at, v->limit));
+        ADD("x-ratelimit-remaining-tokens", text_uint(at, v->remaining));
+        ADD("x-ratelimit-reset-tokens", put_duration(at, v->reset_ms));
+    }
     if (no && !never)
         ADD("retry-after", text_uint(at, t));
     if (no)
-        ADD("x-should-retry", never ? put_text(at, "false", 5) : put_text(at, "true", 4));
+        ADD("x-should-retry",
+            is_worth_a_retry(v) ? put_text(at, "true", 4) : put_text(at, "false", 5));
     return count;
 }

@@ -7,8 +7,10 @@
  *     retry-after: 3           (on NO)          x-ratelimit-reset-requests: 1m4.5s
  *     x-should-retry: true     (on NO)
  *
- * `t` is when the limit is whole again; on NO, when the request would pass: then Retry-After says
- * the same. A request that can never pass has no Retry-After and x-should-retry: false.
+ * The name is followed by what is counted when that is not requests ("tenant-units",
+ * "key-concurrency", "tenant-day"); units are told as x-ratelimit-*-tokens. `t` is when the limit
+ * is whole again; on NO, when the request would pass: then Retry-After says the same. A request
+ * that can never pass has no Retry-After and x-should-retry: false.
  */
 #ifndef MAAS_LIMITS_HEADERS_H
 #define MAAS_LIMITS_HEADERS_H

@@ -14,7 +14,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define EVICT_LOOKS 32
+#define EVICT_LOOKS   32
+#define QUOTA_WAIT_MS 250
 
 bool rate_eq(const struct rate *a, const struct rate *b)
 {
@@ -36,6 +37,8 @@ maas_status limiter_new(const struct limiter_config *config, struct limiter **ou
                     config->buckets_max);
     }
     limiter->config = *config;
+    limiter->config.quota_wait_ms = config->quota_wait_ms ? config->quota_wait_ms : QUOTA_WAIT_MS;
+    uuid_format(&config->lessee, limiter->lessee_text);
     limiter->table = table;
     limiter->table_size = size;
     CHECK(pthread_mutex_init(&limiter->lock, NULL) == 0);
@@ -45,11 +48,19 @@ maas_status limiter_new(const struct limiter_config *config, struct limiter **ou
 
 /* ---- the table; all of it under the lock */
 
-static struct bucket **chain_of(struct limiter *limiter, enum scope_of_limit scope,
-                                const struct uuid *id)
+static struct bucket **chain_of(struct limiter *limiter, const struct limit *limit)
 {
-    uint64_t hash = hash_bytes(id->bytes, sizeof(id->bytes)) ^ (uint64_t)scope * 0x9e3779b9u;
+    struct uuid ids[2] = { limit->id, limit->id2 };
+    uint64_t hash = hash_bytes(ids, sizeof(ids)) ^
+                    ((uint64_t)limit->scope * 0x9e3779b9u + (uint64_t)limit->measure * 0x85ebca6bu);
     return &limiter->table[hash & (limiter->table_size - 1)];
+}
+
+/* The same limit, whatever its numbers. Rates of different windows are different limits. */
+static bool limit_is(const struct limit *a, const struct limit *b)
+{
+    return a->scope == b->scope && a->measure == b->measure && uuid_eq(&a->id, &b->id) &&
+           uuid_eq(&a->id2, &b->id2) && a->rate.window_ms == b->rate.window_ms;
 }
 
 static void lru_unlink(struct limiter *limiter, struct bucket *b)
@@ -68,7 +79,7 @@ static void lru_push(struct limiter *limiter, struct bucket *b)
 
 static void table_remove(struct limiter *limiter, struct bucket *b)
 {
-    struct bucket **at = chain_of(limiter, b->scope, &b->id);
+    struct bucket **at = chain_of(limiter, &b->limit);
     while (*at != b)
         at = &(*at)->chain;
     *at = b->chain;
@@ -79,18 +90,17 @@ static void table_remove(struct limiter *limiter, struct bucket *b)
 
 static void table_add(struct limiter *limiter, struct bucket *b)
 {
-    struct bucket **at = chain_of(limiter, b->scope, &b->id);
+    struct bucket **at = chain_of(limiter, &b->limit);
     b->chain = *at;
     *at = b;
     lru_push(limiter, b);
     limiter->count++;
 }
 
-static struct bucket *table_find(struct limiter *limiter, enum scope_of_limit scope,
-                                 const struct uuid *id)
+static struct bucket *table_find(struct limiter *limiter, const struct limit *limit)
 {
-    struct bucket *b = *chain_of(limiter, scope, id);
-    while (b && !(b->scope == scope && uuid_eq(&b->id, id)))
+    struct bucket *b = *chain_of(limiter, limit);
+    while (b && !limit_is(&b->limit, limit))
         b = b->chain;
     return b;
 }
@@ -102,7 +112,7 @@ static bool table_make_room(struct limiter *limiter)
         struct bucket *b = limiter->oldest;
         if (looks == EVICT_LOOKS)
             return false;
-        if (atomic_load(&b->refs) == 1) {
+        if (atomic_load(&b->refs) == 1 && bucket_is_idle(b)) {
             table_remove(limiter, b);
             continue;
         }
@@ -114,23 +124,51 @@ static bool table_make_room(struct limiter *limiter)
 
 /* ---- buckets */
 
-static void bucket_words(struct bucket *b, uint64_t created_us)
+/* Rates of other windows than a second have them in their key. */
+static void bucket_key(struct bucket *b)
 {
-    static const char kinds[] = { 'g', 't', 'k', 'm', 'x' };
-    char id[UUID_TEXT_MAX];
-    uuid_format(&b->id, id);
-    int len = snprintf(b->key_text, sizeof(b->key_text), "maas:limit:%c:%s", kinds[b->scope], id);
+    static const char scopes[] = { 'g', 't', 'k', 'm', 'x' },
+                      measures[] = { 'r', 'u', 'c', 'd', 'o' };
+    char id[UUID_TEXT_MAX], id2[UUID_TEXT_MAX];
+    const struct limit *limit = &b->limit;
+    uuid_format(&limit->id, id);
+    uuid_format(&limit->id2, id2);
+    int len = snprintf(b->key_text, sizeof(b->key_text), "maas:limit:%c%c%" PRIu32 ":%s%s%s",
+                       scopes[limit->scope], measures[limit->measure], limit->rate.window_ms, id,
+                       limit->scope == LIMIT_TENANT_MODEL ? ":" : "",
+                       limit->scope == LIMIT_TENANT_MODEL ? id2 : "");
+    CHECK(len < (int)sizeof(b->key_text));
     b->key = (struct str){ b->key_text, (size_t)len };
-    const uint64_t words[PLAN_WORDS] = { b->plan.num, b->plan.den, b->plan.cap, created_us };
+}
+
+static void bucket_words(struct bucket *b)
+{
+    const uint64_t words[PLAN_WORDS] = { b->plan.num, b->plan.den, b->plan.cap,
+                                         b->limit.created_us };
     for (size_t i = 0; i < PLAN_WORDS; i++) {
-        len = snprintf(b->plan_text[i], WORD_MAX, "%" PRIu64, words[i]);
+        int len = snprintf(b->plan_text[i], WORD_MAX, "%" PRIu64, words[i]);
         b->plan_words[i] = (struct str){ b->plan_text[i], (size_t)len };
     }
 }
 
-static struct bucket *bucket_new(struct limiter *limiter, enum scope_of_limit scope,
-                                 const struct uuid *id, const struct rate *rate,
-                                 uint64_t created_us)
+static enum bucket_kind kind_of(enum limit_measure measure)
+{
+    if (measure == MEASURE_REQUESTS || measure == MEASURE_UNITS)
+        return BUCKET_RATE;
+    return measure == MEASURE_CONCURRENCY ? BUCKET_PLACES : BUCKET_QUOTA;
+}
+
+static void rate_init(struct bucket *b)
+{
+    const struct rate *rate = &b->limit.rate;
+    b->window_s = rate->window_ms / 1000 + (rate->window_ms % 1000 != 0);
+    gcra_plan_of(rate, &b->plan);
+    local_plan_of(rate, b->limiter->config.gateways_max, &b->local_plan);
+    atomic_init(&b->empty_ns, INT64_MIN / 2);
+    bucket_words(b);
+}
+
+static struct bucket *bucket_new(struct limiter *limiter, const struct limit *limit)
 {
     struct bucket *b =
         aligned_alloc(CACHE_LINE, (sizeof(*b) + CACHE_LINE - 1) & ~(CACHE_LINE - 1ul));
@@ -138,24 +176,34 @@ static struct bucket *bucket_new(struct limiter *limiter, enum scope_of_limit sc
         return NULL;
     memset(b, 0, sizeof(*b));
     b->limiter = limiter;
-    b->scope = scope;
-    b->id = *id;
-    b->rate = *rate;
-    b->window_s = rate->window_ms / 1000 + (rate->window_ms % 1000 != 0);
-    gcra_plan_of(rate, &b->plan);
-    local_plan_of(rate, limiter->config.gateways_max, &b->local_plan);
-    atomic_init(&b->empty_ns, INT64_MIN / 2);
+    b->limit = *limit;
+    b->kind = kind_of(limit->measure);
     atomic_init(&b->refs, 1);
-    bucket_words(b, created_us);
+    atomic_init(&b->amount, limit->rate.rate);
+    if (b->kind == BUCKET_RATE)
+        rate_init(b);
+    bucket_key(b);
     return b;
 }
 
-struct bucket *bucket_get(struct limiter *limiter, enum scope_of_limit scope, const struct uuid *id,
-                          const struct rate *rate, uint64_t created_us)
+/* False: it must be made anew. What is held of places and units outlives a change of the limit. */
+static bool bucket_adapt(struct bucket *b, const struct limit *limit)
+{
+    if (b->kind == BUCKET_RATE)
+        return rate_eq(&b->limit.rate, &limit->rate);
+    if (atomic_exchange(&b->amount, limit->rate.rate) != limit->rate.rate &&
+        b->kind == BUCKET_QUOTA) {
+        atomic_store(&b->hold_ns, 0);
+        atomic_store(&b->quota.doubted, true);
+    }
+    return true;
+}
+
+struct bucket *bucket_get(struct limiter *limiter, const struct limit *limit)
 {
     pthread_mutex_lock(&limiter->lock);
-    struct bucket *b = table_find(limiter, scope, id);
-    if (b && !rate_eq(&b->rate, rate)) {
+    struct bucket *b = table_find(limiter, limit);
+    if (b && !bucket_adapt(b, limit)) {
         table_remove(limiter, b);
         b = NULL;
     }
@@ -163,7 +211,7 @@ struct bucket *bucket_get(struct limiter *limiter, enum scope_of_limit scope, co
         lru_unlink(limiter, b);
         lru_push(limiter, b);
     } else if (table_make_room(limiter)) {
-        b = bucket_new(limiter, scope, id, rate, created_us);
+        b = bucket_new(limiter, limit);
         if (b)
             table_add(limiter, b);
     }

@@ -3,8 +3,8 @@
  *
  * Waiters stand in one line per loop and are tried again, in order, when the bucket that blocked
  * them has news; each trial is the decision of limits.c, so waiting has no rules of its own. A
- * bucket's news from another loop comes as a post. All wait equally long, so the first gives up
- * first and one timer serves the line.
+ * bucket's news from another loop comes as a post. One timer serves the line: it is set to the
+ * first that gives up.
  *
  * Rejected: holding tokens of one bucket while waiting for another (two requests could starve each
  * other, and the tokens expire); a line per bucket (memory for each bucket of each loop).
@@ -34,21 +34,42 @@ static void line_move(struct limits_waiter *from, struct limits_waiter *to)
     }
 }
 
+static struct moment moment_of(const struct limits_port *port, uint64_t now_ns)
+{
+    return (struct moment){ now_ns, loop_real_us(port->loop) };
+}
+
+/* As long as what it lacks may take to come: Redis is given less time than PostgreSQL. */
+static uint64_t give_up_ns(const struct limits_waiter *w, unsigned lacking)
+{
+    const struct limiter_config *config = &w->buckets[0]->limiter->config;
+    for (size_t i = 0; i < w->want.count; i++)
+        if ((lacking >> i & 1) && w->buckets[i]->kind != BUCKET_QUOTA)
+            return w->start_ns + NS_PER_MS * config->wait_ms;
+    return w->start_ns + NS_PER_MS * config->quota_wait_ms;
+}
+
 static void give_up_start(struct limits_port *port, uint64_t now_ns)
 {
-    const struct limits_waiter *first = port->waiting.next;
-    if (first == &port->waiting)
+    uint64_t first_ns = UINT64_MAX;
+    struct moment at = moment_of(port, now_ns);
+    for (struct limits_waiter *w = port->waiting.next; w != &port->waiting; w = w->next) {
+        uint64_t ns = give_up_ns(w, limits_lacking(&w->want, &at));
+        first_ns = ns < first_ns ? ns : first_ns;
+    }
+    if (first_ns == UINT64_MAX)
         timer_stop(&port->give_up_timer);
     else
         timer_start(port->loop, &port->give_up_timer,
-                    first->give_up_ns > now_ns ? ms_up(first->give_up_ns - now_ns) : 0);
+                    first_ns > now_ns ? ms_up(first_ns - now_ns) : 0);
 }
 
 /* Remembers what it waits for. The bit is set before the refill is looked at: either its end sees
  * the bit, or this sees that it has ended. */
 static void waiter_block(struct limits_port *port, struct limits_waiter *w, uint64_t now_ns)
 {
-    unsigned lacking = limits_lacking(w->buckets, w->count, w->cost, now_ns);
+    struct moment at = moment_of(port, now_ns);
+    unsigned lacking = limits_lacking(&w->want, &at);
     w->blocked = NULL;
     if (lacking) {
         struct bucket *b = w->buckets[__builtin_ctz(lacking)];
@@ -62,27 +83,30 @@ static void waiter_block(struct limits_port *port, struct limits_waiter *w, uint
 }
 
 void limits_wait(struct limits_port *port, struct limits_waiter *waiter,
-                 struct bucket *const *buckets, size_t count, uint64_t cost, uint64_t now_ns)
+                 const struct limits_want *want, uint64_t now_ns)
 {
-    CHECK(count <= LIMITS_MAX);
-    waiter->count = count;
-    waiter->cost = cost;
-    waiter->give_up_ns = now_ns + NS_PER_MS * port->limiter->config.wait_ms;
-    for (size_t i = 0; i < count; i++) {
-        waiter->buckets[i] = bucket_ref(buckets[i]);
-        atomic_fetch_add_explicit(&buckets[i]->waiting_cost, cost, memory_order_relaxed);
+    CHECK(want->count > 0 && want->count <= LIMITS_MAX);
+    waiter->want = *want;
+    waiter->want.buckets = waiter->buckets;
+    waiter->start_ns = now_ns;
+    for (size_t i = 0; i < want->count; i++) {
+        waiter->buckets[i] = bucket_ref(want->buckets[i]);
+        atomic_fetch_add_explicit(&waiter->buckets[i]->waiting_cost,
+                                  bucket_cost(waiter->buckets[i], want->units),
+                                  memory_order_relaxed);
     }
     count_up(&port->waited);
     line_push(&port->waiting, waiter);
-    if (port->waiting.next == waiter)
-        give_up_start(port, now_ns);
+    if (port->give_up_timer.due_ns == 0)
+        timer_start(port->loop, &port->give_up_timer, port->limiter->config.wait_ms);
     waiter_block(port, waiter, now_ns);
 }
 
-static void buckets_leave(struct bucket *const *buckets, size_t count, uint64_t cost)
+static void buckets_leave(struct bucket *const *buckets, size_t count, uint64_t units)
 {
     for (size_t i = 0; i < count; i++) {
-        atomic_fetch_sub_explicit(&buckets[i]->waiting_cost, cost, memory_order_relaxed);
+        atomic_fetch_sub_explicit(&buckets[i]->waiting_cost, bucket_cost(buckets[i], units),
+                                  memory_order_relaxed);
         bucket_unref(buckets[i]);
     }
 }
@@ -93,33 +117,35 @@ void limits_cancel(struct limits_port *port, struct limits_waiter *waiter)
     if (!waiter->next)
         return;
     line_unlink(waiter);
-    buckets_leave(waiter->buckets, waiter->count, waiter->cost);
+    buckets_leave(waiter->buckets, waiter->want.count, waiter->want.units);
 }
 
 /* The waiter may be gone when done returns; the verdict's bucket must not. */
 static void waiter_finish(struct limits_waiter *w, const struct limits_verdict *verdict)
 {
     struct bucket *buckets[LIMITS_MAX];
-    size_t count = w->count;
-    uint64_t cost = w->cost;
+    size_t count = w->want.count;
+    uint64_t units = w->want.units;
     for (size_t i = 0; i < count; i++)
         buckets[i] = w->buckets[i];
     line_unlink(w);
     w->done(w, verdict);
-    buckets_leave(buckets, count, cost);
+    buckets_leave(buckets, count, units);
 }
 
 static void waiter_retry(struct limits_port *port, struct limits_waiter *w, uint64_t now_ns)
 {
-    bool give_up = now_ns >= w->give_up_ns;
+    struct moment at = moment_of(port, now_ns);
+    unsigned lacking = limits_lacking(&w->want, &at);
+    bool give_up = lacking && now_ns >= give_up_ns(w, lacking);
     struct limits_verdict verdict;
     line_unlink(w);
     line_push(&port->waiting, w);
     if (w->blocked && atomic_load(&w->blocked->answers) == w->answers && !give_up)
         return;
-    limits_try(port, w->buckets, w->count, w->cost, now_ns, &verdict);
+    limits_try(port, &w->want, now_ns, w->hold, &verdict);
     if (verdict.outcome == LIMITS_WAIT && give_up)
-        limits_try_local(port, w->buckets, w->count, w->cost, now_ns, &verdict);
+        limits_try_local(port, &w->want, now_ns, w->hold, &verdict);
     if (verdict.outcome == LIMITS_WAIT)
         waiter_block(port, w, now_ns);
     else
@@ -145,7 +171,7 @@ void line_close(struct limits_port *port)
     line_move(&port->waiting, &port->scanning);
     while (port->scanning.next != &port->scanning) {
         struct limits_waiter *w = port->scanning.next;
-        limits_try_local(port, w->buckets, w->count, w->cost, now_ns, &verdict);
+        limits_try_local(port, &w->want, now_ns, w->hold, &verdict);
         waiter_finish(w, &verdict);
     }
 }

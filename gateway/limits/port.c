@@ -14,14 +14,20 @@ uint64_t silent_since(const struct limits_port *port, uint64_t now_ns)
     return now_ns > wait_ns ? now_ns - wait_ns : 1;
 }
 
-bool port_is_shared(struct limits_port *port, uint64_t now_ns)
+static bool lessor_is_up(const struct limits_port *port, enum bucket_kind kind)
 {
-    bool shared = port->redis && redis_is_up(port->redis) && now_ns >= port->refused_until_ns;
-    if (shared)
-        port->away_since_ns = 0;
-    else if (port->away_since_ns == 0)
-        port->away_since_ns = silent_since(port, now_ns);
-    return shared;
+    return kind == BUCKET_QUOTA ? port->pg && pg_is_up(port->pg)
+                                : port->redis && redis_is_up(port->redis);
+}
+
+bool port_can_ask(struct limits_port *port, enum bucket_kind kind, uint64_t now_ns)
+{
+    bool up = lessor_is_up(port, kind) && now_ns >= port->refused_until_ns[kind];
+    if (up)
+        port->away_since_ns[kind] = 0;
+    else if (port->away_since_ns[kind] == 0)
+        port->away_since_ns[kind] = silent_since(port, now_ns);
+    return up;
 }
 
 static void epoch_done(void *arg, maas_status status, const struct redis_reply *reply)
@@ -32,9 +38,9 @@ static void epoch_done(void *arg, maas_status status, const struct redis_reply *
 /* On each connection: a Redis without memory notes the time before the first limit needs it. */
 static void greet(struct limits_port *port)
 {
-    bool shared = port_is_shared(port, loop_now_ns(port->loop));
+    bool shared = port_can_ask(port, BUCKET_RATE, loop_now_ns(port->loop));
     if (shared && !port->greeted)
-        redis_script_call(port->script, &STR(SCRIPT_EPOCH_KEY), 1, NULL, 0, epoch_done, NULL);
+        redis_script_call(port->rate_script, &STR(SCRIPT_EPOCH_KEY), 1, NULL, 0, epoch_done, NULL);
     port->greeted = shared;
 }
 
@@ -97,7 +103,7 @@ static bool port_register(struct limits_port *port)
 }
 
 maas_status limits_port_new(struct limiter *limiter, struct loop *loop, struct redis *redis,
-                            struct limits_port **out, maas_error *error)
+                            struct pg *pg, struct limits_port **out, maas_error *error)
 {
     struct limits_port *port = calloc(1, sizeof(*port));
     if (!port)
@@ -105,14 +111,17 @@ maas_status limits_port_new(struct limiter *limiter, struct loop *loop, struct r
     *port = (struct limits_port){ .limiter = limiter,
                                   .loop = loop,
                                   .redis = redis,
+                                  .pg = pg,
                                   .give_up_timer.fire = on_give_up,
                                   .flush_timer.fire = on_flush,
+                                  .tend_timer.fire = on_tend,
                                   .post.run = on_wake };
     port->waiting.next = port->waiting.prev = &port->waiting;
     port->scanning.next = port->scanning.prev = &port->scanning;
     port->pending_end = &port->pending;
-    port->script = redis ? redis_script_new(redis, limits_script) : NULL;
-    if ((redis && !port->script) || !port_register(port)) {
+    port->rate_script = redis ? redis_script_new(redis, limits_script) : NULL;
+    port->places_script = redis ? redis_script_new(redis, places_script) : NULL;
+    if ((redis && (!port->rate_script || !port->places_script)) || !port_register(port)) {
         free(port);
         return fail(error, MAAS_E_EXHAUSTED, "more than %d ports of limits, or no memory",
                     PORTS_MAX);
@@ -129,6 +138,7 @@ void limits_port_free(struct limits_port *port)
     struct limiter *limiter = port->limiter;
     line_close(port);
     refill_drop(port);
+    tend_end(port);
     timer_stop(&port->flush_timer);
     port->closed = true;
     pthread_mutex_lock(&limiter->lock);
@@ -147,6 +157,7 @@ void port_add_counts(const struct limits_port *port, struct limits_counts *sum)
     sum->refill_timeouts += atomic_load_explicit(&port->refill_timeouts, memory_order_relaxed);
     sum->local_decisions += atomic_load_explicit(&port->local_decisions, memory_order_relaxed);
     sum->redis_calls += atomic_load_explicit(&port->calls, memory_order_relaxed);
+    sum->quota_calls += atomic_load_explicit(&port->quota_calls, memory_order_relaxed);
 }
 
 struct limits_port **port_next_closed(struct limits_port *port)

@@ -36,7 +36,7 @@ struct meter {
     struct usage_sink sink;
     uint64_t per_segment;
     pthread_t syncer, shipper;
-    bool syncer_runs, shipper_runs;
+    bool syncer_runs, shipper_runs, leaves;
     _Atomic bool stopping;
     _Atomic uint64_t stop_ns; /* the shipper gives up then */
     _Atomic uint64_t shipped, sync_failures, ship_failures, adopted, last_ship_us;
@@ -177,7 +177,7 @@ static maas_status open_chains(struct meter *m, const struct meter_config *confi
 
 static void meter_free(struct meter *m)
 {
-    bool empty = m->taps && is_empty(m);
+    bool empty = m->taps && is_empty(m) && !m->leaves;
     for (uint32_t i = 0; i < m->loops; i++)
         chain_release(&m->taps[i].chain, empty);
     if (m->lock_fd >= 0) {
@@ -246,10 +246,20 @@ void meter_stop(struct meter *m, uint32_t ms)
     meter_free(m);
 }
 
+void meter_leave(struct meter *meter)
+{
+    meter->leaves = true;
+}
+
 struct meter_tap *meter_tap(struct meter *meter, uint32_t loop)
 {
     CHECK(loop < meter->loops);
     return &meter->taps[loop];
+}
+
+const struct uuid *meter_spool(const struct meter *meter)
+{
+    return &meter->spool;
 }
 
 bool meter_ready(const struct meter_tap *tap)

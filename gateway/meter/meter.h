@@ -47,7 +47,12 @@ maas_status MUST_USE meter_start(const struct meter_config *config, struct meter
 /* Ships what it can within `ms`, then stops; what is left waits on disk for the next incarnation.
  */
 void meter_stop(struct meter *meter, uint32_t ms);
+/* The spool stays when it is empty, too: its adoption tells the database that this incarnation is
+ * dead. Before meter_stop. */
+void meter_leave(struct meter *meter);
 struct meter_tap *meter_tap(struct meter *meter, uint32_t loop);
+/* The name of this process' spool: what no other incarnation of a gateway ever has. */
+const struct uuid *meter_spool(const struct meter *meter);
 
 /* [loop] True while an append of one more event is sure to succeed: asked at admission. */
 bool meter_ready(const struct meter_tap *tap);

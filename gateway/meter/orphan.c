@@ -126,6 +126,8 @@ static maas_status adopt(struct adoption *a, maas_error *error)
     for (uint32_t loop = 0; loop < 64 && !status; loop++)
         if (has_loop(a->dir, loop))
             status = ship_chain(a, loop, error);
+    if (!status && a->sink->finish)
+        status = a->sink->finish(a->sink->arg, &a->spool, error);
     char name[UUID_TEXT_MAX];
     uuid_format(&a->spool, name);
     if (status)

@@ -14,6 +14,8 @@ struct usage_sink {
                           const struct usage_event *events, uint32_t count, maas_error *error);
     void (*close)(void *arg);
     void *arg;
+    /* NULL, or: the owner of this spool is dead and every event of it was appended. Idempotent. */
+    maas_status (*finish)(void *arg, const struct uuid *spool, maas_error *error);
 };
 /* PostgreSQL through maas.usage_append. Connects when it is first used. */
 maas_status MUST_USE ship_sql_open(const char *conninfo, uint32_t call_timeout_ms,

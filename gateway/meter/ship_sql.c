@@ -85,6 +85,24 @@ static uint32_t array_oid(uint32_t element)
                                  : OID_UUID_ARRAY;
 }
 
+static maas_status reach(struct ship_sql *s, maas_error *error)
+{
+    return s->sql ? MAAS_OK : sql_open(s->conninfo, s->timeout_ms, &s->sql, error);
+}
+
+/* What the dead one leased and did not bill comes free. */
+static maas_status finish(void *arg, const struct uuid *spool, maas_error *error)
+{
+    struct ship_sql *s = arg;
+    char id[UUID_TEXT_MAX];
+    uuid_format(spool, id);
+    maas_status status = reach(s, error);
+    if (status)
+        return status;
+    return sql_exec(s->sql, "SELECT maas.quota_close($1::uuid)",
+                    &(struct str){ id, UUID_TEXT_MAX - 1 }, 1, NULL, error);
+}
+
 static maas_status append(void *arg, const struct uuid *spool, uint32_t loop, uint64_t first_seq,
                           const struct usage_event *events, uint32_t count, maas_error *error)
 {
@@ -96,11 +114,9 @@ static maas_status append(void *arg, const struct uuid *spool, uint32_t loop, ui
         { OID_INT4, true, { (const char *)&loop_big, 4 } },
         { OID_INT8, true, { (const char *)&seq_big, 8 } },
     };
-    if (!s->sql) {
-        maas_status status = sql_open(s->conninfo, s->timeout_ms, &s->sql, error);
-        if (status)
-            return status;
-    }
+    maas_status status = reach(s, error);
+    if (status)
+        return status;
     for (size_t i = 0; i < ARRAYS; i++)
         array_begin(&s->arrays[i], element_oids[i], count);
     for (uint32_t i = 0; i < count; i++)
@@ -138,6 +154,6 @@ maas_status ship_sql_open(const char *conninfo, uint32_t call_timeout_ms, struct
     s->timeout_ms = call_timeout_ms;
     for (size_t i = 0; i < ARRAYS; i++)
         buf_init(&s->arrays[i], 1 << 20);
-    *out = (struct usage_sink){ append, close_sink, s };
+    *out = (struct usage_sink){ append, close_sink, s, finish };
     return MAAS_OK;
 }

@@ -5,6 +5,7 @@
 #include "registry/registry_private.h"
 
 #include "base/log.h"
+#include "limits/limit_text.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -26,18 +27,15 @@ enum column {
     C_V2_BODY_MAX,
     C_MAX_ROWS,
     C_WEIGHT,
-    C_RATE, /* three in a row: rate, window, burst; then when the limit came into being */
-    C_RATE_CREATED = C_RATE + 3,
-    C_TENANT_RATE,
-    C_TENANT_CREATED = C_TENANT_RATE + 3,
+    C_AWAY,
+    C_LIMITS,
     C_KEY_ID
 };
 const char principal_query[] =
     "SELECT key, tenant, tenant_slug, tenant_state, plan_id, plan, revoked, not_before_us,"
     " expires_us, pepper_version, encode(mac, 'hex'), array_to_string(scopes, E'\\n'), body_max,"
-    " v2_body_max, max_rows, weight, rate, window_ms, burst, rate_created_us, tenant_rate,"
-    " tenant_window_ms, tenant_burst, tenant_created_us, $1::text "
-    "FROM maas.key_lookup($1)";
+    " v2_body_max, max_rows, weight, away, limits, $1::text "
+    "FROM maas.key_lookup($1), maas.limits_of(tenant, key, plan_id)";
 
 static uint64_t number(const struct pg_result *row, enum column column)
 {
@@ -70,18 +68,64 @@ static void read_scopes(struct str lines, struct principal *p)
     }
 }
 
-static bool add_bucket(const struct pg_result *row, enum column at, enum scope_of_limit scope,
-                       const struct uuid *id, struct limiter *limiter, struct principal *p)
+static enum limits_away away_of(struct str text)
 {
-    if (pg_is_null(row, 0, (int)at))
-        return true;
-    struct rate rate = { .rate = number(row, at),
-                         .window_ms = (uint32_t)number(row, at + 1),
-                         .burst = number(row, at + 2) };
-    struct bucket *bucket = bucket_get(limiter, scope, id, &rate, number(row, at + 3));
-    if (bucket)
-        p->buckets[p->bucket_count++] = bucket;
-    return bucket != NULL;
+    return str_eq(text, STR("local"))  ? AWAY_LOCAL
+           : str_eq(text, STR("open")) ? AWAY_OPEN
+                                       : AWAY_CLOSED;
+}
+
+static bool add_model_limit(struct principal *p, const struct limit *limit, struct bucket *bucket)
+{
+    struct model_limit *more =
+        realloc(p->model_limits, (p->model_limit_count + 1) * sizeof *p->model_limits);
+    CHECK(more);
+    p->model_limits = more;
+    more[p->model_limit_count++] = (struct model_limit){ limit->id2, bucket };
+    return true;
+}
+
+static bool add_limit(struct principal *p, struct limit *limit, struct limiter *limiter)
+{
+    limit->id = limit->scope == LIMIT_KEY ? p->key : p->tenant;
+    if (limit->scope != LIMIT_TENANT_MODEL && p->bucket_count == LIMITS_MAX)
+        return false;
+    struct bucket *bucket = bucket_get(limiter, limit);
+    if (!bucket)
+        return false;
+    if (limit->scope == LIMIT_TENANT_MODEL)
+        return add_model_limit(p, limit, bucket);
+    p->buckets[p->bucket_count++] = bucket;
+    return true;
+}
+
+static bool read_limits(struct str lines, struct limiter *limiter, struct principal *p)
+{
+    struct str line;
+    struct limit limit;
+    while (limit_line(&lines, &line))
+        if (!limit_parse(line, &limit) || !add_limit(p, &limit, limiter))
+            return false;
+    return true;
+}
+
+uint32_t principal_buckets(const struct principal *p, const struct snapshot *s,
+                           const struct deployment *d, struct bucket *out[LIMITS_MAX])
+{
+    uint32_t count = p->bucket_count, room = LIMITS_MAX;
+    memcpy(out, p->buckets, count * sizeof *out);
+    for (uint32_t i = 0; i < p->model_limit_count; i++)
+        if (uuid_eq(&p->model_limits[i].deployment, &d->id)) {
+            if (count == room)
+                return room + 1;
+            out[count++] = p->model_limits[i].bucket;
+        }
+    if (count + d->bucket_count + s->bucket_count > room)
+        return room + 1;
+    if (d->bucket_count > 0)
+        memcpy(out + count, d->buckets, d->bucket_count * sizeof *out);
+    memcpy(out + count + d->bucket_count, s->buckets, s->bucket_count * sizeof *out);
+    return count + d->bucket_count + s->bucket_count;
 }
 
 static bool read_row(const struct pg_result *row, struct principal *p, struct uuid *out_plan)
@@ -94,6 +138,7 @@ static bool read_row(const struct pg_result *row, struct principal *p, struct uu
     p->v2_body_max = number(row, C_V2_BODY_MAX);
     p->max_rows = (uint32_t)number(row, C_MAX_ROWS);
     p->weight = (uint32_t)number(row, C_WEIGHT);
+    p->away = away_of(pg_cell(row, 0, C_AWAY));
     return uuid_parse(pg_cell(row, 0, C_KEY), &p->key) &&
            uuid_parse(pg_cell(row, 0, C_TENANT), &p->tenant) &&
            uuid_parse(pg_cell(row, 0, C_PLAN_ID), out_plan) &&
@@ -115,9 +160,7 @@ maas_status principal_new(const struct pg_result *row, struct limiter *limiter,
         status = fail(error, MAAS_E_INTERNAL, "a key's row makes no sense");
     else
         read_scopes(pg_cell(row, 0, C_SCOPES), p);
-    if (status == MAAS_OK &&
-        (!add_bucket(row, C_RATE, LIMIT_KEY, &p->key, limiter, p) ||
-         !add_bucket(row, C_TENANT_RATE, LIMIT_TENANT, &p->tenant, limiter, p)))
+    if (status == MAAS_OK && !read_limits(pg_cell(row, 0, C_LIMITS), limiter, p))
         status = fail(error, MAAS_E_EXHAUSTED, "no bucket for a key's limits");
     if (status == MAAS_OK)
         *out = p;
@@ -138,5 +181,8 @@ void principal_unref(struct principal *p)
         return;
     for (uint32_t i = 0; i < p->bucket_count; i++)
         bucket_unref(p->buckets[i]);
+    for (uint32_t i = 0; i < p->model_limit_count; i++)
+        bucket_unref(p->model_limits[i].bucket);
+    free(p->model_limits);
     free(p);
 }

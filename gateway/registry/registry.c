@@ -71,7 +71,8 @@ static void install(struct registry *r, struct snapshot *snapshot)
 static maas_status load_snapshot(struct registry *r, maas_error *error)
 {
     struct snapshot *snapshot = NULL;
-    maas_status status = snapshot_load(r->loader, atomic_load(&r->seq), &snapshot, error);
+    maas_status status =
+        snapshot_load(r->loader, atomic_load(&r->seq), r->config.limiter, &snapshot, error);
     if (status == MAAS_OK) {
         r->reload = false;
         install(r, snapshot);

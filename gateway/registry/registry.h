@@ -40,7 +40,9 @@ struct deployment {
     bool pinned;         /* loaded at the start, never unloaded for another */
     struct uuid *grants; /* sorted; tenants that may use a platform deployment */
     uint32_t grant_count;
-    uint64_t created_us; /* of the deployment row, for OpenAI's "created" */
+    uint64_t created_us;     /* of the deployment row, for OpenAI's "created" */
+    struct bucket **buckets; /* limits of whoever asks it; references */
+    uint32_t bucket_count;
 };
 
 /* A file that may be loaded as plugin `id`. */
@@ -54,7 +56,9 @@ struct snapshot {
     struct deployment *deployments;
     uint32_t count;
     uint32_t plugin_count;
-    struct plugin_digest *plugins; /* all that are allowed */
+    struct plugin_digest *plugins;      /* all that are allowed */
+    struct bucket *buckets[LIMITS_MAX]; /* limits of all requests together; references */
+    uint32_t bucket_count;
     /* private: a table by (owner, name) and a reference count */
     void *impl;
 };
@@ -88,9 +92,19 @@ struct principal {
     uint32_t max_rows;
     uint32_t weight; /* its share of a worker beside other tenants' */
     struct bucket
-        *buckets[LIMITS_MAX]; /* what every request of this key spends from: its own rate first */
+        *buckets[LIMITS_MAX]; /* what every request of this key spends from: key and tenant */
     uint32_t bucket_count;
+    struct model_limit { /* and what those with one model spend from beside that */
+        struct uuid deployment;
+        struct bucket *bucket;
+    } * model_limits;
+    uint32_t model_limit_count;
+    enum limits_away away;
 };
+/* All buckets of a request: of the key, its tenant, the tenant with this model, the model, and of
+ * all together. Borrowed. Returns how many, or LIMITS_MAX + 1 when there are more. */
+uint32_t principal_buckets(const struct principal *p, const struct snapshot *s,
+                           const struct deployment *d, struct bucket *out[LIMITS_MAX]);
 void principal_ref(struct principal *p);   /* [loop] */
 void principal_unref(struct principal *p); /* [loop] */
 

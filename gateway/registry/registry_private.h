@@ -25,9 +25,10 @@ static inline bool text_copy(struct str from, char *to, size_t size)
 
 /* Takes the array and what its elements own, also when it fails. */
 struct snapshot *snapshot_new(struct deployment *deployments, uint32_t count, uint64_t seq);
-/* Reads all active deployments. A row that does not fit is left out and logged. [control] */
-maas_status MUST_USE snapshot_load(struct sql *sql, uint64_t seq, struct snapshot **out,
-                                   maas_error *error);
+/* Reads all active deployments and their limits. A row that does not fit is left out and logged; a
+ * limit that does not fails the whole. [control] */
+maas_status MUST_USE snapshot_load(struct sql *sql, uint64_t seq, struct limiter *limiter,
+                                   struct snapshot **out, maas_error *error);
 
 /* ---- principal.c */
 

@@ -5,6 +5,7 @@
 #include "registry/registry_private.h"
 
 #include "base/log.h"
+#include "limits/limit_text.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -79,6 +80,9 @@ static void deployments_free(struct deployment *deployments, uint32_t count)
     for (uint32_t i = 0; i < count; i++) {
         free(deployments[i].options_json);
         free(deployments[i].grants);
+        for (uint32_t k = 0; k < deployments[i].bucket_count; k++)
+            bucket_unref(deployments[i].buckets[k]);
+        free(deployments[i].buckets);
     }
     free(deployments);
 }
@@ -98,6 +102,8 @@ void snapshot_unref(struct snapshot *s)
     if (atomic_fetch_sub_explicit(&index->refs, 1, memory_order_acq_rel) != 1)
         return;
     deployments_free(s->deployments, s->count);
+    for (uint32_t i = 0; i < s->bucket_count; i++)
+        bucket_unref(s->buckets[i]);
     free(s->plugins);
     free(index);
     free(s);
@@ -241,6 +247,59 @@ static maas_status load_plugins(struct sql *sql, struct snapshot *s, maas_error 
     return MAAS_OK;
 }
 
+/* ---- limits of deployments, and of all requests together */
+
+static struct deployment *deployment_of(struct snapshot *s, const struct uuid *id)
+{
+    for (uint32_t i = 0; i < s->count; i++)
+        if (uuid_eq(&s->deployments[i].id, id))
+            return &s->deployments[i];
+    return NULL;
+}
+
+static bool deployment_add(struct deployment *d, struct bucket *bucket)
+{
+    if (d->bucket_count == LIMITS_MAX)
+        return false;
+    if (!d->buckets)
+        d->buckets = calloc(LIMITS_MAX, sizeof *d->buckets);
+    CHECK(d->buckets);
+    d->buckets[d->bucket_count++] = bucket;
+    return true;
+}
+
+static bool add_limit(struct snapshot *s, const struct limit *limit, struct limiter *limiter)
+{
+    struct deployment *d = limit->scope == LIMIT_MODEL ? deployment_of(s, &limit->id) : NULL;
+    if (limit->scope == LIMIT_MODEL && !d)
+        return true; /* of one that is retired */
+    if (!d && s->bucket_count == LIMITS_MAX)
+        return false;
+    struct bucket *bucket = bucket_get(limiter, limit);
+    if (!bucket)
+        return false;
+    if (!d)
+        s->buckets[s->bucket_count++] = bucket;
+    else if (!deployment_add(d, bucket)) {
+        bucket_unref(bucket);
+        return false;
+    }
+    return true;
+}
+
+static maas_status load_limits(struct sql *sql, struct limiter *limiter, struct snapshot *s,
+                               maas_error *error)
+{
+    struct sql_result *rows = NULL;
+    struct limit limit;
+    maas_status status = sql_exec(sql, "SELECT maas.registry_limits()", NULL, 0, &rows, error);
+    for (int row = 0; !status && row < sql_rows(rows); row++)
+        if (!limit_parse(sql_cell(rows, row, 0), &limit) || !add_limit(s, &limit, limiter))
+            status = fail(error, MAAS_E_EXHAUSTED, "no bucket for a limit of a model or of all");
+    sql_result_free(rows);
+    return status;
+}
+
 static maas_status load_deployments(struct sql *sql, uint64_t seq, struct snapshot **out,
                                     maas_error *error)
 {
@@ -269,12 +328,15 @@ static maas_status load_deployments(struct sql *sql, uint64_t seq, struct snapsh
 
 /* The second statement sees at least what the first one saw, and a change in between is noted: it
  * makes the next snapshot. */
-maas_status snapshot_load(struct sql *sql, uint64_t seq, struct snapshot **out, maas_error *error)
+maas_status snapshot_load(struct sql *sql, uint64_t seq, struct limiter *limiter,
+                          struct snapshot **out, maas_error *error)
 {
     struct snapshot *s = NULL;
     maas_status status = load_deployments(sql, seq, &s, error);
     if (status == MAAS_OK)
         status = load_plugins(sql, s, error);
+    if (status == MAAS_OK)
+        status = load_limits(sql, limiter, s, error);
     if (status == MAAS_OK)
         *out = s;
     else

@@ -33,13 +33,15 @@ static inline bool gate_is_away(void *arg)
 static inline void gate_open(struct gate *g, struct loop *loop, struct limiter *limiter,
                              const struct redis_private *server, uint32_t call_ms, uint32_t wait_ms)
 {
-    const struct limiter_config config = { 1, 5000, wait_ms };
+    const struct limiter_config config = { .gateways_max = 1,
+                                           .buckets_max = 5000,
+                                           .wait_ms = wait_ms };
     *g = (struct gate){ .loop = loop, .limiter = limiter };
     if (!limiter)
         assert_int_equal(limiter_new(&config, &g->limiter, NULL), MAAS_OK);
     if (server)
         assert_int_equal(redis_new(loop, server->address, call_ms, &g->redis, NULL), MAAS_OK);
-    assert_int_equal(limits_port_new(g->limiter, loop, g->redis, &g->port, NULL), MAAS_OK);
+    assert_int_equal(limits_port_new(g->limiter, loop, g->redis, NULL, &g->port, NULL), MAAS_OK);
     if (server && server->pid)
         assert_true(loop_until(loop, 3000, gate_is_up, g));
     loop_for(loop, 5); /* greeted */
@@ -58,14 +60,42 @@ static inline struct limits_counts gate_counts(const struct gate *g)
     return counts;
 }
 
+/* A rate of units: what a request takes of it is the cost that it names. */
+static inline struct limit limit_of_units(enum scope_of_limit scope, const struct uuid *id,
+                                          const struct rate *rate, uint64_t created_us)
+{
+    return (struct limit){ scope, MEASURE_UNITS, *id, { { 0 } }, *rate, created_us };
+}
+
+static inline struct bucket *units_get(struct limiter *limiter, enum scope_of_limit scope,
+                                       const struct uuid *id, const struct rate *rate,
+                                       uint64_t created_us)
+{
+    const struct limit limit = limit_of_units(scope, id, rate, created_us);
+    return bucket_get(limiter, &limit);
+}
+
 /* A new limit, full unless `old`. */
 static inline struct bucket *gate_bucket(const struct gate *g, uint64_t rate, uint32_t window_ms,
                                          uint64_t burst, bool old)
 {
     struct uuid id;
     uuid_random(&id);
-    return bucket_get(g->limiter, LIMIT_KEY, &id, &(struct rate){ rate, window_ms, burst },
-                      old ? 1 : clock_real_us() + 5000000);
+    return units_get(g->limiter, LIMIT_KEY, &id, &(struct rate){ rate, window_ms, burst },
+                     old ? 1 : clock_real_us() + 5000000);
+}
+
+static inline void gate_try(struct limits_port *port, struct bucket *const *buckets, size_t count,
+                            uint64_t cost, uint64_t now_ns, struct limits_verdict *out)
+{
+    limits_try(port, &(struct limits_want){ buckets, count, cost, AWAY_LOCAL }, now_ns, NULL, out);
+}
+
+static inline void gate_wait(struct limits_port *port, struct limits_waiter *waiter,
+                             struct bucket *const *buckets, size_t count, uint64_t cost,
+                             uint64_t now_ns)
+{
+    limits_wait(port, waiter, &(struct limits_want){ buckets, count, cost, AWAY_LOCAL }, now_ns);
 }
 
 struct ask {
@@ -88,12 +118,12 @@ static inline void ask_start(struct ask *a, const struct gate *g, struct bucket 
 {
     uint64_t now = clock_mono_ns();
     *a = (struct ask){ .waiter.done = ask_done, .start_ns = loop_now_ns(g->loop) };
-    limits_try(g->port, buckets, count, cost, now, &a->verdict);
+    gate_try(g->port, buckets, count, cost, now, &a->verdict);
     a->answered = a->verdict.outcome != LIMITS_WAIT;
     if (a->answered)
         return;
     a->waited = true;
-    limits_wait(g->port, &a->waiter, buckets, count, cost, now);
+    gate_wait(g->port, &a->waiter, buckets, count, cost, now);
 }
 
 static inline bool ask_is_answered(void *arg)

@@ -194,7 +194,7 @@ static uint64_t lease_and_leave(struct bucket *b, size_t count)
 static int outcome_at(struct bucket *const *buckets, size_t count, uint64_t now_ns)
 {
     struct limits_verdict verdict;
-    limits_try(gate.port, buckets, count, 1, now_ns, &verdict);
+    gate_try(gate.port, buckets, count, 1, now_ns, &verdict);
     return verdict.outcome;
 }
 
@@ -273,14 +273,14 @@ static void a_bucket_is_found_again_and_renewed_when_its_rate_changes(void **sta
     uuid_random(&id);
     struct rate rate = { 10, 60000, 10 }, lower = { 4, 60000, 4 };
     uint64_t young = clock_real_us() + 5000000;
-    struct bucket *a = bucket_get(gate.limiter, LIMIT_KEY, &id, &rate, young);
-    struct bucket *same = bucket_get(gate.limiter, LIMIT_KEY, &id, &rate, young);
-    struct bucket *other = bucket_get(gate.limiter, LIMIT_TENANT, &id, &rate, young);
+    struct bucket *a = units_get(gate.limiter, LIMIT_KEY, &id, &rate, young);
+    struct bucket *same = units_get(gate.limiter, LIMIT_KEY, &id, &rate, young);
+    struct bucket *other = units_get(gate.limiter, LIMIT_TENANT, &id, &rate, young);
     assert_ptr_equal(a, same);
     assert_ptr_not_equal(a, other);
     for (int i = 0; i < 8; i++)
         assert_int_equal(ask_of(&gate, &a, 1, 1).verdict.outcome, LIMITS_YES);
-    struct bucket *renewed = bucket_get(gate.limiter, LIMIT_KEY, &id, &lower, young);
+    struct bucket *renewed = units_get(gate.limiter, LIMIT_KEY, &id, &lower, young);
     assert_ptr_not_equal(a, renewed);
     struct ask last;
     assert_int_equal(ask_all(&gate, renewed, &last), 2); /* the level in Redis is kept */
@@ -294,24 +294,24 @@ static void buckets_out_of_use_make_room_for_others(void **state)
 {
     (void)state;
     struct limiter *limiter;
-    const struct limiter_config config = { 1, 10, 10 };
+    const struct limiter_config config = { .gateways_max = 1, .buckets_max = 10, .wait_ms = 10 };
     const struct rate rate = { 1, 1000, 1 };
     struct bucket *held[10];
     struct uuid id;
     assert_int_equal(limiter_new(&config, &limiter, NULL), MAAS_OK);
     for (int i = 0; i < 1000; i++) {
         uuid_random(&id);
-        bucket_unref(bucket_get(limiter, LIMIT_KEY, &id, &rate, 0));
+        bucket_unref(units_get(limiter, LIMIT_KEY, &id, &rate, 0));
     }
     for (size_t i = 0; i < 10; i++) {
         uuid_random(&id);
-        held[i] = bucket_get(limiter, LIMIT_KEY, &id, &rate, 0);
+        held[i] = units_get(limiter, LIMIT_KEY, &id, &rate, 0);
         assert_non_null(held[i]);
     }
     uuid_random(&id);
-    assert_null(bucket_get(limiter, LIMIT_KEY, &id, &rate, 0)); /* all in use */
+    assert_null(units_get(limiter, LIMIT_KEY, &id, &rate, 0)); /* all in use */
     bucket_unref(held[3]);
-    held[3] = bucket_get(limiter, LIMIT_KEY, &id, &rate, 0);
+    held[3] = units_get(limiter, LIMIT_KEY, &id, &rate, 0);
     assert_non_null(held[3]);
     for (size_t i = 0; i < 10; i++)
         bucket_unref(held[i]);

@@ -32,7 +32,7 @@ static void spend_hand(struct bucket *b)
 {
     struct limits_verdict verdict;
     do
-        limits_try(gate.port, &b, 1, 1, clock_mono_ns(), &verdict);
+        gate_try(gate.port, &b, 1, 1, clock_mono_ns(), &verdict);
     while (verdict.outcome == LIMITS_YES);
     loop_for(loop, 3);
 }

@@ -76,7 +76,7 @@ static void stream_one(struct stream *s)
     struct bucket *b = s->buckets[g * s->limits + any(s->limits)];
     uint64_t now_ns = clock_mono_ns();
     struct limits_verdict verdict;
-    limits_try(s->gates[g].port, &b, 1, 1, now_ns, &verdict);
+    gate_try(s->gates[g].port, &b, 1, 1, now_ns, &verdict);
     if (verdict.outcome == LIMITS_YES)
         spent(s);
     if (verdict.outcome != LIMITS_WAIT)
@@ -87,7 +87,7 @@ static void stream_one(struct stream *s)
     r->ask.waiter.done = streamed_done;
     r->ask.start_ns = now_ns;
     s->outstanding++;
-    limits_wait(s->gates[g].port, &r->ask.waiter, &b, 1, 1, now_ns);
+    gate_wait(s->gates[g].port, &r->ask.waiter, &b, 1, 1, now_ns);
 }
 
 static void on_stream(struct timer *timer)
@@ -143,7 +143,7 @@ static bool share_once(struct rate rate, double demand, uint32_t ms)
     assert_int_equal(loop_new(0, &loop, NULL), MAAS_OK);
     for (size_t i = 0; i < GATES; i++) {
         gate_open(&gates[i], loop, NULL, &server, 1000, 300);
-        buckets[i] = bucket_get(gates[i].limiter, LIMIT_KEY, &id, &rate, clock_real_us() + 5000000);
+        buckets[i] = units_get(gates[i].limiter, LIMIT_KEY, &id, &rate, clock_real_us() + 5000000);
     }
     double per_ms = (double)rate.rate / rate.window_ms;
     struct stream s = { .gates = gates,
@@ -274,14 +274,14 @@ static void *worker_run(void *arg)
 static void loops_share_one_bucket_and_wake_each_other(void **state)
 {
     (void)state;
-    const struct limiter_config config = { 1, 100, 1000 };
+    const struct limiter_config config = { .gateways_max = 1, .buckets_max = 100, .wait_ms = 1000 };
     struct worker workers[LOOPS];
     struct uuid id;
     memset(workers, 0, sizeof(workers));
     uuid_random(&id);
     assert_int_equal(limiter_new(&config, &limiter, NULL), MAAS_OK);
-    common = bucket_get(limiter, LIMIT_KEY, &id, &(struct rate){ 20000, 1000, 2000 },
-                        clock_real_us() + 5000000);
+    common = units_get(limiter, LIMIT_KEY, &id, &(struct rate){ 20000, 1000, 2000 },
+                       clock_real_us() + 5000000);
     assert_int_equal(pthread_barrier_init(&barrier, NULL, LOOPS), 0);
     uint64_t start_ns = clock_mono_ns();
     for (size_t i = 0; i < LOOPS; i++)

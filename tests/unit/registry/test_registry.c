@@ -327,12 +327,17 @@ static void a_tenants_rate_is_a_second_bucket_and_a_key_may_have_its_own(void **
     assert_int_equal(view_key(b->view, "rate0000", clock_mono_ns(), &p), VIEW_FOUND);
     assert_int_equal(p->bucket_count, 2);
     assert_string_equal(p->plan, "big");
-    struct rate own = { .rate = 5, .window_ms = 1000, .burst = 5 };
-    struct bucket *same = bucket_get(limiter, LIMIT_KEY, &p->key, &own, 0);
+    const struct limit own = {
+        .scope = LIMIT_KEY, .measure = MEASURE_REQUESTS, .id = p->key, .rate = { 5, 1000, 5 }
+    };
+    struct bucket *same = bucket_get(limiter, &own);
     assert_ptr_equal(same, p->buckets[0]);
     bucket_unref(same);
-    struct rate all = { .rate = 50, .window_ms = 60000, .burst = 70 };
-    same = bucket_get(limiter, LIMIT_TENANT, &p->tenant, &all, 0);
+    const struct limit all = { .scope = LIMIT_TENANT,
+                               .measure = MEASURE_REQUESTS,
+                               .id = p->tenant,
+                               .rate = { 50, 60000, 70 } };
+    same = bucket_get(limiter, &all);
     assert_ptr_equal(same, p->buckets[1]);
     bucket_unref(same);
 

@@ -215,8 +215,8 @@ static void the_gateway_without_a_tenant_sees_no_row(void **state)
     char *tables =
         pg_private_ask(server, "SELECT string_agg(c.relname, ' ' ORDER BY c.relname) " TENANT_TABLES
                                "AND has_any_column_privilege('maas_gateway', c.oid, 'SELECT')");
-    assert_string_equal(tables, "api_keys deployments model_grants model_versions models tenants "
-                                "usage_events");
+    assert_string_equal(tables, "api_keys deployments limits model_grants model_versions models "
+                                "quota_pots tenants usage_events");
     char *rest = tables;
     for (char *table; (table = strsep(&rest, " "));) {
         char statement[128];
@@ -266,8 +266,9 @@ static void functions_are_granted_by_name_and_definers_fix_their_path(void **sta
                   "WHERE p.pronamespace = 'maas'::regnamespace AND p.prosecdef AND "
                   "p.proowner = 'maas_system'::regrole",
                   "artifact_part artifact_read audit_append audit_verify key_lookup "
-                  "registry_deployments registry_note registry_plugins registry_seq registry_since "
-                  "usage_append "
+                  "limits_note limits_of quota_billed quota_close quota_end quota_lease "
+                  "quota_limit quota_return quota_settle registry_deployments registry_limits "
+                  "registry_note registry_plugins registry_seq registry_since usage_append "
                   "usage_cursor");
     assert_answer("SELECT string_agg(p.proname, ' ') FROM pg_proc p "
                   "WHERE p.pronamespace = 'maas'::regnamespace AND p.prosecdef AND "
@@ -280,7 +281,8 @@ static void functions_are_granted_by_name_and_definers_fix_their_path(void **sta
     assert_answer("SELECT string_agg(p.proname, ' ' ORDER BY p.proname) FROM pg_proc p "
                   "WHERE p.pronamespace = 'maas'::regnamespace AND "
                   "has_function_privilege('maas_gateway', p.oid, 'EXECUTE')",
-                  "artifact_part artifact_read current_tenant key_lookup registry_deployments "
+                  "artifact_part artifact_read current_tenant key_lookup limits_of quota_close "
+                  "quota_end quota_lease quota_return registry_deployments registry_limits "
                   "registry_plugins registry_seq registry_since usage_append usage_cursor");
 }
 
@@ -362,6 +364,13 @@ static void every_cached_table_notes_its_changes(void **state)
           "WHERE d.name = 'house' AND t.slug = 'acme'",
           "grant" },
         { "UPDATE models SET task = task", "model" },
+        { "UPDATE limits SET amount = amount WHERE scope = 'global'", "limits" },
+        { "UPDATE limits SET amount = amount WHERE scope = 'tenant' AND plan_id IS NULL",
+          "tenant" },
+        { "UPDATE limits SET amount = amount WHERE scope = 'tenant' AND tenant_id IS NULL",
+          "plan" },
+        { "UPDATE limits SET amount = amount WHERE scope = 'key'", "key" },
+        { "DELETE FROM limits WHERE scope = 'model'", "limits" },
     };
     struct sql *admin = open_as("maas_admin");
     for (size_t i = 0; i < COUNT_OF(changes); i++) {
@@ -589,6 +598,19 @@ static int start(void **state)
         "  SELECT 'house', id, 'granted' FROM maas.model_versions WHERE tenant_id IS NULL;"
         "INSERT INTO maas.model_grants SELECT d.id, t.id FROM maas.deployments d, maas.tenants t "
         "WHERE t.slug = 'acme';"
+        "INSERT INTO maas.limits (scope, measure, amount) VALUES ('global', 'month', 1000);"
+        "INSERT INTO maas.limits (scope, tenant_id, measure, amount) "
+        "  SELECT 'tenant', id, 'day', 100 FROM maas.tenants WHERE slug = 'acme';"
+        "INSERT INTO maas.limits (scope, plan_id, measure, amount) "
+        "  SELECT 'tenant', id, 'concurrency', 9 FROM maas.plans;"
+        "INSERT INTO maas.limits (scope, tenant_id, key_id, measure, amount, window_ms, burst) "
+        "  SELECT 'key', tenant_id, id, 'units', 9, 1000, 9 FROM maas.api_keys LIMIT 1;"
+        "INSERT INTO maas.limits (scope, deployment_id, measure, amount) "
+        "  SELECT 'model', id, 'concurrency', 3 FROM maas.deployments;"
+        "SELECT maas.quota_lease(gen_random_uuid(), 1, 1, id, "
+        "  '00000000-0000-0000-0000-000000000000', 3, "
+        "  (extract(epoch FROM now()) * 1000000)::bigint, NULL, 0, 5, 1) FROM maas.tenants "
+        "  WHERE slug = 'acme';"
         "SELECT maas.usage_append(gen_random_uuid(), 0, 1, ARRAY[1], ARRAY[id], ARRAY[id], "
         "ARRAY[id], ARRAY[id], ARRAY[id], "
         "  '{1}', '{1}', '{1}', '{1}', '{1}', '{200}', '{1}') FROM maas.tenants;");
