@@ -89,6 +89,14 @@ static void write_limits(struct buf *b, const struct app *app)
     counter(b, "maas_redis_calls_total", l.redis_calls);
 }
 
+static void write_loops(struct buf *b, const struct app *app)
+{
+    uint64_t slow = 0;
+    for (uint32_t i = 0; i < app->loop_count; i++)
+        slow += loop_slow_turns(app->loops[i].loop);
+    counter(b, "maas_loop_slow_turns_total", slow);
+}
+
 static void write_planes(struct buf *b, const struct app *app)
 {
     struct meter_counts m;
@@ -161,6 +169,7 @@ bool metrics_serve(struct exchange *ex, struct app *app)
     write_answers(&b, app);
     write_net(&b);
     write_limits(&b, app);
+    write_loops(&b, app);
     write_planes(&b, app);
     send_text(ex, b.failed ? 500 : 200, buf_view(&b));
     buf_release(&b);

@@ -44,7 +44,8 @@ struct call {
     struct uuid deployment, model_id;
     const struct deployment *target; /* borrowed from resolve to admit, within one turn */
     uint32_t cost_base, cost_per_row, max_rows;
-    uint64_t units; /* that were billed */
+    uint64_t units;       /* that were billed */
+    uint64_t admitted_ns; /* CLOCK_MONOTONIC; 0: it was not */
 
     struct limits_verdict verdict;
     bool limited; /* verdict holds something */

@@ -81,6 +81,7 @@ static void access_log(const struct call *call, int http_status)
     LOG(LOG_INFO, "request", F_STRN("method", r->method), F_STRN("path", r->path),
         F_INT("status", http_status), F_STR("key", call->who ? call->who->key_id : ""),
         F_STRN("request_id", call->request_id_text),
+        F_UINT("admitted_us", call->admitted_ns / 1000),
         F_UINT("us", (loop_now_ns(call->at->loop) - call->started_ns) / 1000));
 }
 

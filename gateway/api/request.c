@@ -431,10 +431,12 @@ static void on_limit(struct limits_waiter *waiter, const struct limits_verdict *
     call->waits_for_limit = false;
     call->verdict = *verdict;
     call->limited = true;
-    if (verdict->outcome == LIMITS_YES)
+    if (verdict->outcome == LIMITS_YES) {
+        call->admitted_ns = loop_now_ns(call->at->loop);
         call_walk(call);
-    else
+    } else {
         refuse_limit(call);
+    }
 }
 
 static enum step_result ask_limits(struct call *call)
@@ -453,8 +455,10 @@ static enum step_result ask_limits(struct call *call)
                          "more limits apply to this request than can be checked");
     limits_try(at->limits, &want, now, &call->hold, &call->verdict);
     call->limited = want.count > 0;
-    if (call->verdict.outcome == LIMITS_YES)
+    if (call->verdict.outcome == LIMITS_YES) {
+        call->admitted_ns = now;
         return STEP_NEXT;
+    }
     if (call->verdict.outcome != LIMITS_WAIT)
         return refuse_limit(call);
     call->limit_wait.done = on_limit;

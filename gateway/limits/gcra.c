@@ -95,15 +95,6 @@ static uint64_t level_after(const struct gcra_plan *plan, uint64_t level, uint64
     return sum < plan->cap ? (uint64_t)sum : plan->cap;
 }
 
-/* A missing bucket: full when the limit is younger than Redis' memory, else empty at its start. */
-static uint64_t level_missing(const struct gcra_plan *plan, uint64_t epoch_us, uint64_t now_us,
-                              uint64_t created_us)
-{
-    if (created_us > epoch_us + GCRA_CREATED_SLACK_US)
-        return plan->cap;
-    return level_after(plan, 0, epoch_us, now_us);
-}
-
 /* The stored level in this plan's ticks: whole tokens, when the rate changed. */
 static uint64_t level_stored(const struct gcra_plan *plan, const struct gcra_state *state)
 {
@@ -113,18 +104,34 @@ static uint64_t level_stored(const struct gcra_plan *plan, const struct gcra_sta
     return level < plan->cap ? (uint64_t)level : plan->cap;
 }
 
-void gcra_take(struct gcra_state *state, const struct gcra_plan *plan, uint64_t epoch_us,
-               uint64_t now_us, const struct gcra_ask *ask, struct gcra_answer *out)
+void gcra_hear(struct gcra_heard *heard, uint64_t now_us)
 {
-    uint64_t level = state->den == 0
-                         ? level_missing(plan, epoch_us, now_us, ask->created_us)
-                         : level_after(plan, level_stored(plan, state), state->at_us, now_us);
+    if (heard->last_us == 0 || (now_us > heard->last_us && now_us - heard->last_us > GCRA_GAP_US))
+        heard->since_us = now_us;
+    heard->last_us = now_us;
+}
+
+void gcra_take(struct gcra_state *state, const struct gcra_plan *plan,
+               const struct gcra_heard *heard, uint64_t grace_us, uint64_t now_us,
+               const struct gcra_ask *ask, struct gcra_answer *out)
+{
+    uint64_t level, opens_us = heard->since_us + grace_us;
+    *out = (struct gcra_answer){ .granted = 0 };
+    if (state->den != 0 && state->at_us >= heard->since_us) {
+        level = level_after(plan, level_stored(plan, state), state->at_us, now_us);
+    } else if (ask->created_us > heard->since_us + GCRA_CREATED_SLACK_US) {
+        level = plan->cap;
+    } else if (now_us >= opens_us) {
+        level = level_after(plan, 0, opens_us, now_us);
+    } else {
+        out->young_us = opens_us - now_us;
+        return;
+    }
     uint64_t left = level / plan->den;
-    uint64_t granted = left < ask->least ? 0 : least(left, ask->want);
-    level -= granted * plan->den;
-    if (granted > 0)
-        *state = (struct gcra_state){ .level = level, .den = plan->den, .at_us = now_us };
-    *out = (struct gcra_answer){ .granted = granted, .level = level };
+    out->granted = left < ask->least ? 0 : least(left, ask->want);
+    out->level = level - out->granted * plan->den;
+    if (out->granted > 0)
+        *state = (struct gcra_state){ .level = out->level, .den = plan->den, .at_us = now_us };
 }
 
 void demand_note(struct demand *demand, uint64_t spent, uint64_t now_ns, uint64_t span_ns)

@@ -60,6 +60,13 @@ uint64_t gcra_level_ns(const struct gcra_plan *plan, uint64_t level);
 struct gcra_state { /* the value of a bucket's key; `den` 0: there is none */
     uint64_t level, den, at_us;
 };
+struct gcra_heard { /* since when Redis was asked without a gap; zeroed: never */
+    uint64_t since_us, last_us;
+};
+#define GCRA_GAP_US   500000u /* nobody asked for so long: nobody could */
+#define GCRA_GRACE_US 500000u /* then, so long, all go on alone; one gateway need not wait */
+void gcra_hear(struct gcra_heard *heard, uint64_t now_us);
+
 struct gcra_ask {
     uint64_t want;       /* tokens */
     uint64_t least;      /* grant nothing rather than fewer */
@@ -67,12 +74,15 @@ struct gcra_ask {
 };
 struct gcra_answer {
     uint64_t granted;
-    uint64_t level; /* ticks left */
+    uint64_t level;    /* ticks left */
+    uint64_t young_us; /* not 0: not shared for so long; nothing was granted */
 };
 /* Slack between the clocks of who stamps `created_us` and Redis. */
 #define GCRA_CREATED_SLACK_US 1000000u
-void gcra_take(struct gcra_state *state, const struct gcra_plan *plan, uint64_t epoch_us,
-               uint64_t now_us, const struct gcra_ask *ask, struct gcra_answer *out);
+/* After gcra_hear at the same time. */
+void gcra_take(struct gcra_state *state, const struct gcra_plan *plan,
+               const struct gcra_heard *heard, uint64_t grace_us, uint64_t now_us,
+               const struct gcra_ask *ask, struct gcra_answer *out);
 
 /* ---- how much to ask for: tokens spent per lease lifetime, measured when a refill is sent */
 

@@ -126,7 +126,7 @@ static uint64_t held_by_others(struct places_state *state, const struct uuid *id
     return sum;
 }
 
-void places_lease(struct places_state *state, uint64_t epoch_us, uint64_t now_us,
+void places_lease(struct places_state *state, uint64_t born_us, uint64_t now_us,
                   const struct places_call *call, struct places_answer *out)
 {
     uint64_t others = held_by_others(state, &call->id, now_us);
@@ -135,8 +135,8 @@ void places_lease(struct places_state *state, uint64_t epoch_us, uint64_t now_us
     *out = (struct places_answer){ .stale = own->serial >= call->serial };
     if (out->stale)
         return;
-    if (now_us < epoch_us + PLACES_LEASE_MS * 1000ull &&
-        call->created_us <= epoch_us + GCRA_CREATED_SLACK_US && want > call->used)
+    if (now_us < born_us + PLACES_LEASE_MS * 1000ull &&
+        call->created_us <= born_us + GCRA_CREATED_SLACK_US && want > call->used)
         want = call->used;
     out->granted = want < room ? want : room;
     uint64_t count = out->granted > call->used ? out->granted : call->used;
@@ -152,11 +152,7 @@ void places_lease(struct places_state *state, uint64_t epoch_us, uint64_t now_us
 const char places_script[] =
     "local time = redis.call('TIME')\n"
     "local now = time[1] * 1000000 + time[2]\n"
-    "local epoch = tonumber(redis.call('GET', KEYS[1]) or nil)\n"
-    "if not epoch then\n"
-    "  epoch = now\n"
-    "  redis.call('SET', KEYS[1], string.format('%.0f', now))\n"
-    "end\n"
+    "local born = tonumber(string.match(redis.call('GET', KEYS[1]) or '', '^%d+') or now)\n"
     "local me, lease, out = ARGV[1], 1500000, {}\n"
     "for i = 2, #KEYS do\n"
     "  local a = (i - 2) * 5 + 1\n"
@@ -180,7 +176,7 @@ const char places_script[] =
     "    out[#out + 1] = -1\n"
     "    out[#out + 1] = 0\n"
     "  else\n"
-    "    if now < epoch + lease and created <= epoch + 1000000 then want = math.min(want, used) "
+    "    if now < born + lease and created <= born + 1000000 then want = math.min(want, used) "
     "end\n"
     "    local granted = math.min(want, room)\n"
     "    local count = math.max(granted, used)\n"

@@ -67,12 +67,13 @@ struct places_answer {
     uint64_t granted, room; /* room: what nobody holds */
     bool stale;             /* a later call was there before: nothing was done */
 };
-void places_lease(struct places_state *state, uint64_t epoch_us, uint64_t now_us,
+void places_lease(struct places_state *state, uint64_t born_us, uint64_t now_us,
                   const struct places_call *call, struct places_answer *out);
 
 /*
- * KEYS: SCRIPT_EPOCH_KEY, then a key per limit. ARGV: the lessee, then per limit: limit, used,
- * want, serial, created_us. Answers PLACES_ANSWERS numbers per limit: granted (-1: stale), room.
+ * KEYS: SCRIPT_HEARD_KEY of script.h, then a key per limit. ARGV: the lessee, then per limit:
+ * limit, used, want, serial, created_us. Answers PLACES_ANSWERS numbers per limit: granted (-1:
+ * stale), room.
  */
 extern const char places_script[];
 enum { PLACES_ARGS = 5, PLACES_ANSWERS = 2 };

@@ -8,6 +8,8 @@
 
 #include <stdlib.h>
 
+#define HEARTBEAT_MS 100 /* several within GCRA_GAP_US */
+
 uint64_t silent_since(const struct limits_port *port, uint64_t now_ns)
 {
     uint64_t wait_ns = NS_PER_MS * port->limiter->config.wait_ms;
@@ -30,18 +32,27 @@ bool port_can_ask(struct limits_port *port, enum bucket_kind kind, uint64_t now_
     return up;
 }
 
-static void epoch_done(void *arg, maas_status status, const struct redis_reply *reply)
+uint64_t port_grace_us(const struct limits_port *port)
+{
+    return port->limiter->config.gateways_max > 1 ? GCRA_GRACE_US : 0;
+}
+
+static void heard(void *arg, maas_status status, const struct redis_reply *reply)
 {
     (void)arg, (void)status, (void)reply;
 }
 
-/* On each connection: a Redis without memory notes the time before the first limit needs it. */
-static void greet(struct limits_port *port)
+/* Redis notes that it was heard; here it is noted when it is not. */
+static void on_heartbeat(struct timer *timer)
 {
-    bool shared = port_can_ask(port, BUCKET_RATE, loop_now_ns(port->loop));
-    if (shared && !port->greeted)
-        redis_script_call(port->rate_script, &STR(SCRIPT_EPOCH_KEY), 1, NULL, 0, epoch_done, NULL);
-    port->greeted = shared;
+    struct limits_port *port =
+        (struct limits_port *)(void *)((char *)timer - offsetof(struct limits_port, heartbeat));
+    char text[WORD_MAX];
+    const struct str grace = word_of(text, port_grace_us(port));
+    (void)port_can_ask(port, BUCKET_RATE, loop_now_ns(port->loop));
+    if (lessor_is_up(port, BUCKET_RATE))
+        redis_script_call(port->rate_script, &STR(SCRIPT_HEARD_KEY), 1, &grace, 1, heard, NULL);
+    timer_start(port->loop, timer, HEARTBEAT_MS);
 }
 
 static bool on_before_poll(void *arg)
@@ -49,7 +60,6 @@ static bool on_before_poll(void *arg)
     struct limits_port *port = arg;
     if (port->closed)
         return false;
-    greet(port);
     if (port->urgent)
         refill_flush(port);
     return port->rescan;
@@ -115,6 +125,7 @@ maas_status limits_port_new(struct limiter *limiter, struct loop *loop, struct r
                                   .give_up_timer.fire = on_give_up,
                                   .flush_timer.fire = on_flush,
                                   .tend_timer.fire = on_tend,
+                                  .heartbeat.fire = on_heartbeat,
                                   .post.run = on_wake };
     port->waiting.next = port->waiting.prev = &port->waiting;
     port->scanning.next = port->scanning.prev = &port->scanning;
@@ -127,6 +138,7 @@ maas_status limits_port_new(struct limiter *limiter, struct loop *loop, struct r
                     PORTS_MAX);
     }
     loop_add_turn(loop, &(struct loop_turn){ on_before_poll, on_after_poll, port });
+    timer_start(loop, &port->heartbeat, 1);
     *out = port;
     return MAAS_OK;
 }
@@ -140,6 +152,7 @@ void limits_port_free(struct limits_port *port)
     refill_drop(port);
     tend_end(port);
     timer_stop(&port->flush_timer);
+    timer_stop(&port->heartbeat);
     port->closed = true;
     pthread_mutex_lock(&limiter->lock);
     limiter->ports[port->slot] = NULL;

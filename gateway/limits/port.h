@@ -12,9 +12,9 @@ struct limits_port {
     struct loop *loop;
     struct redis *redis; /* NULL: none */
     struct redis_script *rate_script, *places_script;
-    struct pg *pg; /* NULL: none */
-    bool greeted;  /* this connection knows the epoch */
-    unsigned slot; /* in limiter->ports */
+    struct pg *pg;          /* NULL: none */
+    struct timer heartbeat; /* tells Redis that it is heard */
+    unsigned slot;          /* in limiter->ports */
     bool closed;
 
     /* Both lists are rings through a waiter that only marks the ends. */
@@ -56,6 +56,8 @@ static inline uint64_t ms_up(uint64_t ns)
 
 /* The lessor of this kind may be asked. Notes when it went away. */
 bool port_can_ask(struct limits_port *port, enum bucket_kind kind, uint64_t now_ns);
+/* How long limits stay unshared after Redis was not heard. */
+uint64_t port_grace_us(const struct limits_port *port);
 /* What is not answered was asked so long ago: Redis was away already then. */
 uint64_t silent_since(const struct limits_port *port, uint64_t now_ns);
 

@@ -106,7 +106,7 @@ bool refill_reply_counts(struct refill_batch *batch, enum bucket_kind kind, maas
         count_up(&port->refill_timeouts);
     if (status != MAAS_OK || port->closed)
         return false;
-    if (!fits)
+    if (!fits) /* an error */
         port->refused_until_ns[kind] = loop_now_ns(port->loop) + REFUSED_NS;
     return fits;
 }

@@ -59,7 +59,7 @@ static void words_of(struct refill_batch *batch, size_t i, struct str words[PLAC
 void places_send(struct refill_batch *batch)
 {
     const struct limiter *limiter = batch->port->limiter;
-    struct str keys[1 + SCRIPT_BUCKETS_MAX] = { STR(SCRIPT_EPOCH_KEY) };
+    struct str keys[1 + SCRIPT_BUCKETS_MAX] = { STR(SCRIPT_HEARD_KEY) };
     struct str args[1 + PLACES_ARGS * SCRIPT_BUCKETS_MAX] = { str_of(limiter->lessee_text) };
     char text[SCRIPT_BUCKETS_MAX][PLACES_ARGS][WORD_MAX];
     for (size_t i = 0; i < batch->count; i++) {

@@ -43,16 +43,26 @@ static void granted_to(struct bucket *b, uint64_t want, uint64_t granted, uint64
     local_sleep(&b->local);
 }
 
+/* Not shared before that: all gateways begin at the same moment. What was asked last was answered
+ * by a Redis that is away, as it were. */
+static void alone_for(struct limits_port *port, uint64_t us, uint64_t now_ns)
+{
+    port->refused_until_ns[BUCKET_RATE] = now_ns + us * 1000;
+}
+
 static void on_answer(void *arg, maas_status status, const struct redis_reply *reply)
 {
     struct refill_batch *batch = arg;
-    bool fits = status == MAAS_OK && refill_reply_fits(batch, reply, SCRIPT_ANSWERS, 0);
+    bool fits = status == MAAS_OK && refill_reply_fits(batch, reply, SCRIPT_ANSWERS, -1);
     if (refill_reply_counts(batch, BUCKET_RATE, status, fits)) {
         uint64_t now_ns = loop_now_ns(batch->port->loop);
         for (size_t i = 0; i < batch->count; i++) {
             const struct redis_reply *items = &reply->items[i * SCRIPT_ANSWERS];
-            granted_to(batch->asks[i].bucket, batch->asks[i].want, (uint64_t)items[0].integer,
-                       (uint64_t)items[1].integer, batch->sent_ns, now_ns);
+            if (items[0].integer < 0)
+                alone_for(batch->port, (uint64_t)items[1].integer, now_ns);
+            else
+                granted_to(batch->asks[i].bucket, batch->asks[i].want, (uint64_t)items[0].integer,
+                           (uint64_t)items[1].integer, batch->sent_ns, now_ns);
         }
     }
     refill_batch_end(batch);
@@ -74,12 +84,13 @@ static uint64_t rate_want(struct bucket *b, uint64_t now_ns)
 
 void rate_send(struct refill_batch *batch)
 {
-    struct str keys[1 + SCRIPT_BUCKETS_MAX] = { STR(SCRIPT_EPOCH_KEY) };
-    struct str args[SCRIPT_ARGS * SCRIPT_BUCKETS_MAX];
-    char text[SCRIPT_BUCKETS_MAX][2][WORD_MAX];
+    struct str keys[1 + SCRIPT_BUCKETS_MAX] = { STR(SCRIPT_HEARD_KEY) };
+    struct str args[1 + SCRIPT_ARGS * SCRIPT_BUCKETS_MAX];
+    char text[SCRIPT_BUCKETS_MAX][2][WORD_MAX], grace[WORD_MAX];
+    args[0] = word_of(grace, port_grace_us(batch->port));
     for (size_t i = 0; i < batch->count; i++) {
         struct bucket *b = batch->asks[i].bucket;
-        struct str *words = &args[i * SCRIPT_ARGS];
+        struct str *words = &args[1 + i * SCRIPT_ARGS];
         batch->asks[i].want = rate_want(b, batch->sent_ns);
         keys[1 + i] = b->key;
         for (size_t k = 0; k < PLAN_WORDS; k++)
@@ -88,5 +99,5 @@ void rate_send(struct refill_batch *batch)
         words[PLAN_WORDS + 1] = word_of(text[i][1], b->least);
     }
     redis_script_call(batch->port->rate_script, keys, 1 + batch->count, args,
-                      batch->count * SCRIPT_ARGS, on_answer, batch);
+                      1 + batch->count * SCRIPT_ARGS, on_answer, batch);
 }

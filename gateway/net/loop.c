@@ -42,6 +42,7 @@ struct loop {
     struct loop_turn turns[TURNS_MAX];
     size_t turn_count;
     _Atomic uint64_t turn_number;
+    _Atomic uint64_t slow_turns;
     uint64_t failed_turns;
 
     _Atomic bool stop;
@@ -204,6 +205,11 @@ h2o_loop_t *loop_h2o(struct loop *loop)
     return loop->h2o;
 }
 
+uint64_t loop_slow_turns(const struct loop *loop)
+{
+    return atomic_load_explicit(&loop->slow_turns, memory_order_relaxed);
+}
+
 uint64_t loop_turns(const struct loop *loop)
 {
     return atomic_load_explicit(&loop->turn_number, memory_order_relaxed);
@@ -304,6 +310,8 @@ void loop_once(struct loop *loop, int32_t wait_ms)
     wheel_advance(&loop->wheel, tick_of(loop, loop_now_ns(loop)));
     after_poll(loop);
     atomic_fetch_add_explicit(&loop->turn_number, 1, memory_order_relaxed);
+    if (clock_mono_ns() - loop_now_ns(loop) > LOOP_SLOW_NS) /* since the turn looked at the clock */
+        atomic_fetch_add_explicit(&loop->slow_turns, 1, memory_order_relaxed);
 }
 
 /* The library keeps 16 freed buffers of a thread; one is taken and given back with each read, each

@@ -32,6 +32,9 @@ uint64_t loop_real_us(const struct loop *loop); /* CLOCK_REALTIME, likewise */
 uint64_t
 loop_turns(const struct loop *loop); /* [any] counts turns (relaxed): the liveness of /healthz */
 
+#define LOOP_SLOW_NS 20000000ull
+uint64_t loop_slow_turns(const struct loop *loop); /* [any] turns that worked longer than that */
+
 /* Runs post->run(post) on the loop, in order. The poster owns the memory until it ran. [any] */
 struct loop_post {
     struct loop_post *next;

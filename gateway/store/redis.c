@@ -32,7 +32,7 @@
 #include "store/resp.h"
 
 #define BACKOFF_MIN_MS 50
-#define BACKOFF_MAX_MS 1000
+#define BACKOFF_MAX_MS 250 /* limits count on all being back within GCRA_GRACE_US */
 #define HANDSHAKE_MS   500 /* connect and PING */
 #define SILENCE_MS     500
 #define STRIKES_MAX    3

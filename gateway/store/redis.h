@@ -1,7 +1,7 @@
 /*
  * redis.h: one pipelined Redis connection on an event loop (hiredis async behind it). [loop]
  *
- * Reconnects for ever with backoff and jitter (50 ms to 1 s). Each call has a deadline. The
+ * Reconnects for ever with backoff and jitter (50 to 250 ms). Each call has a deadline. The
  * breaker: a missed deadline opens it at once (calls fail without waiting, so a hanging Redis costs
  * nobody more than one deadline); a late answer closes it again, so a hiccup costs no reconnect;
  * 500 ms of silence, or three missed deadlines without a punctual answer between them, drop the

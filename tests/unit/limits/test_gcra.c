@@ -88,7 +88,8 @@ static uint64_t take(struct gcra_state *s, const struct gcra_plan *p, uint64_t n
                      uint64_t least, uint64_t created)
 {
     struct gcra_answer answer;
-    gcra_take(s, p, 1000000, now, &(struct gcra_ask){ want, least, created }, &answer);
+    const struct gcra_heard heard = { 1000000, now };
+    gcra_take(s, p, &heard, 0, now, &(struct gcra_ask){ want, least, created }, &answer);
     return answer.granted;
 }
 
@@ -184,7 +185,7 @@ static void turn(struct world *w, struct gateway *g)
     uint64_t sent_us = w->now_us - any(life / 4 + 1);
     struct gcra_answer answer;
     gcra_take(
-        &w->redis, &w->plan, 0, w->now_us,
+        &w->redis, &w->plan, &(struct gcra_heard){ 0, w->now_us }, 0, w->now_us,
         &(struct gcra_ask){ w->patient ? w->plan.lease_max : 1 + any(w->plan.lease_max), 1, 0 },
         &answer);
     g->tokens = answer.granted;
@@ -281,7 +282,8 @@ static void under_demand_at_least_99_percent_of_the_rate_is_used(void **state)
         double token_us = 1000.0 * rates[k].window_ms / (double)rates[k].rate;
         while (now_us < 1000000 + length_us) { /* three gateways, one and a half times the rate */
             struct gcra_answer answer;
-            gcra_take(&redis, &p, 0, now_us, &(struct gcra_ask){ p.lease_max, 1, 0 }, &answer);
+            gcra_take(&redis, &p, &(struct gcra_heard){ 0, now_us }, 0, now_us,
+                      &(struct gcra_ask){ p.lease_max, 1, 0 }, &answer);
             spent += answer.granted;
             now_us += 1 + any((uint64_t)(token_us / 3 * 4 / 3 * 2));
         }

@@ -42,9 +42,8 @@ static void a_frozen_redis_costs_ten_milliseconds_once(void **state)
     (void)state;
     struct bucket *b = gate_bucket(&gate, 100000, 1000, 100000, false);
     assert_int_equal(ask_of(&gate, &b, 1, 1).verdict.outcome, LIMITS_YES);
-    redis_private_freeze(&server);
     loop_for(loop, 300); /* the lease in hand expires */
-    assert_true(redis_is_up(gate.redis));
+    redis_private_freeze(&server);
     struct ask a = ask_of(&gate, &b, 1, 1);
     assert_true(a.waited);
     assert_true(a.took_ns >= WAIT_MS * 1000000ull);
@@ -138,7 +137,7 @@ static void a_restarted_redis_starts_every_known_limit_empty(void **state)
     redis_private_up(&server);
     assert_true(loop_until(loop, 2000, gate_is_up, &gate));
     loop_for(loop, 350);
-    assert_in_range(ask_all(&gate, b, &last), 3, 6); /* 0.3 s and a little since it was seen */
+    assert_in_range(ask_all(&gate, b, &last), 2, 6); /* 0.3 s and a little since it was seen */
     bucket_unref(b);
 }
 

@@ -177,7 +177,7 @@ static struct reply call_script(struct redis_script *script, const char *key,
     char text[PLACES_ARGS + 2][24], id[UUID_TEXT_MAX];
     const uint64_t words[] = { c->limit,      c->used,          c->want,         c->serial,
                                c->created_us, now_us / 1000000, now_us % 1000000 };
-    const struct str keys[] = { STR(SCRIPT_EPOCH_KEY), str_of(key) };
+    const struct str keys[] = { STR(SCRIPT_HEARD_KEY), str_of(key) };
     struct str args[1 + COUNT_OF(words)];
     struct reply r = { 0 };
     uuid_format(&c->id, id);
@@ -208,8 +208,10 @@ static void one_sequence(struct redis_script *script, unsigned number)
     uint64_t now_us = 1790000000000000ull + any(1000000000), epoch_us = now_us, serial = 1000;
     struct uuid ids[LESSEES];
     struct places_state model = { 0 };
-    char key[24], text[64];
+    char key[24], text[64], born[80];
     redis_private_ask(&server, "FLUSHALL", text, sizeof(text));
+    (void)snprintf(born, sizeof(born), "SET " SCRIPT_HEARD_KEY " \"%" PRIu64 " 1 1\"", now_us);
+    redis_private_ask(&server, born, text, sizeof(text));
     (void)snprintf(key, sizeof(key), "p%u", number);
     for (size_t i = 0; i < LESSEES; i++)
         uuid_random(&ids[i]);

@@ -65,13 +65,16 @@ struct asked {
     struct gcra_ask ask;
 };
 
+static uint64_t grace_us; /* of the next call */
+
 /* now_us 0: Redis' own time. */
 static struct answer call(const char (*names)[24], const struct asked *asked, size_t count,
                           uint64_t now_us)
 {
-    char text[SCRIPT_ARGS * SCRIPT_BUCKETS_MAX + 2][24];
-    struct str keys[1 + SCRIPT_BUCKETS_MAX] = { STR(SCRIPT_EPOCH_KEY) }, args[COUNT_OF(text)];
+    char text[1 + SCRIPT_ARGS * SCRIPT_BUCKETS_MAX + 2][24];
+    struct str keys[1 + SCRIPT_BUCKETS_MAX] = { STR(SCRIPT_HEARD_KEY) }, args[COUNT_OF(text)];
     size_t n = 0;
+    (void)snprintf(text[n++], 24, "%" PRIu64, grace_us);
     for (size_t i = 0; i < count; i++) {
         const struct gcra_plan *p = asked[i].plan;
         const uint64_t words[] = {
@@ -145,7 +148,8 @@ static struct asked any_ask(const struct gcra_plan *plan, uint64_t epoch_us)
 
 static void one_sequence(unsigned number)
 {
-    uint64_t now_us = 1790000000000000ull + any(1000000000), epoch_us = now_us;
+    uint64_t now_us = 1790000000000000ull + any(1000000000), begin_us = now_us;
+    struct gcra_heard heard = { 0 };
     char names[BUCKETS][24], text[64];
     struct gcra_plan plans[BUCKETS];
     struct gcra_state states[BUCKETS] = { { 0 } };
@@ -160,16 +164,19 @@ static void one_sequence(unsigned number)
         for (size_t i = 0; i < count; i++) {
             if (any(20) == 0)
                 plans[i] = any_plan(); /* a changed limit */
-            asked[i] = any_ask(&plans[i], epoch_us);
+            asked[i] = any_ask(&plans[i], begin_us);
         }
+        grace_us = any(2) ? GCRA_GRACE_US : 0;
         struct answer got = call((const char(*)[24])names, asked, count, now_us);
+        gcra_hear(&heard, now_us);
         for (size_t i = 0; i < count; i++) {
             struct gcra_answer want;
-            gcra_take(&states[i], &plans[i], epoch_us, now_us, &asked[i].ask, &want);
-            assert_int_equal(got.values[2 * i], want.granted);
-            assert_int_equal(got.values[2 * i + 1], want.level);
+            gcra_take(&states[i], &plans[i], &heard, grace_us, now_us, &asked[i].ask, &want);
+            assert_int_equal((int64_t)got.values[2 * i],
+                             want.young_us ? -1 : (int64_t)want.granted);
+            assert_int_equal(got.values[2 * i + 1], want.young_us ? want.young_us : want.level);
         }
-        now_us += any(4) ? any(3000000) : any(100000000);
+        now_us += any(4) ? any(400000) : any(100000000);
         now_us -= any(10) == 0 ? any(2000000) : 0; /* the clock steps back */
     }
 }
@@ -179,6 +186,29 @@ static void the_script_and_its_model_agree_to_the_tick(void **state)
     (void)state;
     for (unsigned i = 0; i < 60; i++)
         one_sequence(i);
+}
+
+static void after_a_gap_known_limits_are_shared_at_one_moment_and_from_empty(void **state)
+{
+    (void)state;
+    char text[64], names[1][24] = { "gap" };
+    uint64_t now_us = 1790000000000000ull;
+    struct gcra_plan plan;
+    gcra_plan_of(&(struct rate){ 1000, 1000, 1000 }, &plan);
+    struct asked asked = { &plan, { .want = 1000, .least = 1, .created_us = 1 } };
+    redis_private_ask(&server, "FLUSHALL", text, sizeof(text));
+    grace_us = GCRA_GRACE_US;
+    for (int life = 0; life < 2; life++) { /* of the memory, and after a gap in it */
+        struct answer a = call((const char(*)[24])names, &asked, 1, now_us);
+        assert_int_equal((int64_t)a.values[0], -1);
+        assert_int_equal(a.values[1], GCRA_GRACE_US);
+        a = call((const char(*)[24])names, &asked, 1, now_us + 400000);
+        assert_int_equal(a.values[1], GCRA_GRACE_US - 400000);
+        a = call((const char(*)[24])names, &asked, 1, now_us + 510000);
+        assert_int_equal(a.values[0], 10); /* since it is shared */
+        now_us += 3000000;
+    }
+    grace_us = 0;
 }
 
 static void a_key_lives_until_its_bucket_is_full(void **state)
@@ -225,13 +255,14 @@ static void refusals_write_nothing(void **state)
     redis_private_ask(&server, "FLUSHALL", text, sizeof(text));
     assert_int_equal(call((const char(*)[24])names, &asked, 1, 0).values[0], 0);
     redis_private_ask(&server, "DBSIZE", text, sizeof(text));
-    assert_string_equal(text, ":1\r\n"); /* the epoch */
+    assert_string_equal(text, ":1\r\n"); /* that it was heard */
 }
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(the_script_and_its_model_agree_to_the_tick),
+        cmocka_unit_test(after_a_gap_known_limits_are_shared_at_one_moment_and_from_empty),
         cmocka_unit_test(a_key_lives_until_its_bucket_is_full),
         cmocka_unit_test(by_its_own_clock_a_flushed_redis_starts_empty_and_fills_at_the_rate),
         cmocka_unit_test(refusals_write_nothing),
