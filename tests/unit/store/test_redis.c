@@ -235,7 +235,7 @@ static void three_missed_deadlines_in_a_row_drop_the_connection(void **state)
         if (i < 2)
             assert_true(loop_until(loop, 400, is_up, redis));
     }
-    loop_for(loop, 300);
+    loop_for(loop, 10);
     assert_false(redis_is_up(redis)); /* though Redis answers again */
     assert_true(loop_until(loop, 2000, is_up, redis));
     redis_free(redis);
