@@ -75,10 +75,10 @@ ALTER FUNCTION maas.limits_note() OWNER TO maas_system;
 CREATE CONSTRAINT TRIGGER registry AFTER INSERT OR UPDATE OR DELETE ON maas.limits
     DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION maas.limits_note();
 
--- What the plan says of limits that cannot be asked for, and the limits in force for one key, a line each: "scope measure window_ms amount burst created_us deployment" with the
+-- What the plan says of limits that cannot be asked for, the tenant's zone, and the limits in force for one key, a line each: "scope measure window_ms amount burst created_us deployment" with the
 -- numbers of enum scope_of_limit and enum limit_measure, and 0 where there is none. A limit came into being when both
 -- its number and whom it limits were there.
-CREATE FUNCTION maas.limits_of(p_tenant uuid, p_key uuid, p_plan uuid) RETURNS TABLE (away text, limits text)
+CREATE FUNCTION maas.limits_of(p_tenant uuid, p_key uuid, p_plan uuid) RETURNS TABLE (away text, time_zone text, limits text)
     LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS $$
     WITH who AS (
@@ -102,7 +102,8 @@ AS $$
           FROM who w WHERE w.tenant_rate IS NOT NULL),
     best AS (
         SELECT g.*, min(g.rank) OVER (PARTITION BY g.scope, g.measure, g.deployment_id) AS first FROM given g)
-    SELECT (SELECT p.away FROM maas.plans p WHERE p.id = p_plan), string_agg(format('%s %s %s %s %s %s %s',
+    SELECT (SELECT p.away FROM maas.plans p WHERE p.id = p_plan),
+           (SELECT t.time_zone FROM maas.tenants t WHERE t.id = p_tenant), string_agg(format('%s %s %s %s %s %s %s',
                              array_position(ARRAY['global', 'tenant', 'key', 'model', 'tenant_model'], b.scope) - 1,
                              array_position(ARRAY['requests', 'units', 'concurrency', 'day', 'month'], b.measure) - 1,
                              coalesce(b.window_ms, 0), b.amount, coalesce(b.burst, 0),

@@ -50,8 +50,9 @@ static void call_free(struct admin_call *call)
 static void send_out(struct admin_call *call)
 {
     if (call->ex) {
-        struct str type =
-            call->status < 300 ? STR("application/json") : STR("application/problem+json");
+        struct str type = call->status >= 300
+                              ? STR("application/problem+json")
+                              : str_of(call->type ? call->type : "application/json");
         char *id = exchange_alloc(call->ex, UUID_TEXT_MAX);
         memcpy(id, call->request_id, UUID_TEXT_MAX);
         exchange_header(call->ex, STR("x-request-id"), (struct str){ id, UUID_TEXT_MAX - 1 });

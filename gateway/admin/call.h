@@ -44,6 +44,7 @@ struct admin_call {
     json_t *json; /* the body as an object; NULL for routes that take bytes */
     char actor[160];
     int status;
+    const char *type; /* of a good answer; NULL: application/json */
     struct buf out;
     void (*committed)(struct admin_call *call); /* NULL, or what follows the commit */
     struct uuid object;                         /* that it is about */
@@ -58,6 +59,13 @@ void admin_revoke_plugin(struct admin_call *call);
 void admin_get_limits(struct admin_call *call);
 void admin_put_limits(struct admin_call *call);
 void admin_extra_quota(struct admin_call *call);
+
+/* ---- usage.c */
+void admin_list_usage(struct admin_call *call);
+void admin_reconcile(struct admin_call *call);
+void admin_rebuild_totals(struct admin_call *call);
+void admin_list_reconciliations(struct admin_call *call);
+void admin_get_reconciliation(struct admin_call *call);
 
 /* ---- answers: once a call. JSON text as it is, or a problem that names the field. */
 void admin_reply(struct admin_call *call, int status, struct str json);

@@ -367,20 +367,7 @@ static void put_deployment(struct admin_call *call)
            "the name, the visibility or the version does not fit");
 }
 
-/* ---- usage, audit, workers */
-
-static void list_usage(struct admin_call *call)
-{
-    struct str tenant = admin_query(call, "tenant");
-    list(call,
-         "SELECT json_build_object('data', coalesce(json_agg(u), '[]')) FROM (SELECT t.slug AS "
-         "tenant, e.day, count(*) AS requests,"
-         " sum(e.rows) AS rows, sum(e.units) AS units FROM maas.usage_events e JOIN maas.tenants t "
-         "ON t.id = e.tenant_id"
-         " WHERE ($1::text IS NULL OR t.slug = $1) AND e.day > current_date - 31 GROUP BY 1, 2 "
-         "ORDER BY 1, 2 " ROWS ") u",
-         &tenant, 1);
-}
+/* ---- audit, workers */
 
 static void list_audit(struct admin_call *call)
 {
@@ -421,7 +408,11 @@ const struct admin_route admin_routes[] = {
     { "POST", "/admin/v1/plugins", ROLE_OWNER, SMALL, admin_allow_plugin },
     { "GET", "/admin/v1/plugins", ROLE_VIEWER, 0, admin_list_plugins },
     { "DELETE", "/admin/v1/plugins/{}/{}", ROLE_OPERATOR, 0, admin_revoke_plugin },
-    { "GET", "/admin/v1/usage", ROLE_VIEWER, 0, list_usage },
+    { "GET", "/admin/v1/usage", ROLE_VIEWER, 0, admin_list_usage },
+    { "POST", "/admin/v1/usage/rebuild", ROLE_OWNER, SMALL, admin_rebuild_totals },
+    { "POST", "/admin/v1/reconciliations", ROLE_OPERATOR, SMALL, admin_reconcile },
+    { "GET", "/admin/v1/reconciliations", ROLE_VIEWER, 0, admin_list_reconciliations },
+    { "GET", "/admin/v1/reconciliations/{}", ROLE_VIEWER, 0, admin_get_reconciliation },
     { "GET", "/admin/v1/audit", ROLE_VIEWER, 0, list_audit },
     { "GET", "/admin/v1/workers", ROLE_VIEWER, 0, list_workers },
 };

@@ -69,6 +69,8 @@ static maas_status planes_start(struct app *app, maas_error *error)
     registry.limiter = app->limiter;
     if (!status)
         status = registry_start(&registry, BOOT_MS, &app->registry, error);
+    if (!status)
+        status = maintain_start(c->pg, &app->maintain, error);
     return status;
 }
 
@@ -206,6 +208,7 @@ static void return_leases(struct app *app)
 
 void app_end(struct app *app)
 {
+    maintain_stop(app->maintain);
     registry_stop(app->registry);
     for (uint32_t i = 0; i < app->loop_count; i++)
         loop_unmake(&app->loops[i]);

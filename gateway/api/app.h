@@ -12,6 +12,7 @@
 #include "base/config.h"
 #include "fleet/fleet.h"
 #include "limits/limits.h"
+#include "meter/maintain.h"
 #include "meter/meter.h"
 #include "net/server.h"
 #include "registry/registry.h"
@@ -45,6 +46,7 @@ struct app {
     struct registry *registry;
     struct limiter *limiter;
     struct meter *meter;
+    struct maintain *maintain;
     struct fleet *fleet;
     uint32_t loop_count;
     struct app_loop loops[LOOPS_MAX];

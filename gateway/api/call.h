@@ -46,6 +46,7 @@ struct call {
     uint32_t cost_base, cost_per_row, max_rows;
     uint64_t units;       /* that were billed */
     uint64_t admitted_ns; /* CLOCK_MONOTONIC; 0: it was not */
+    uint64_t admitted_us; /* wall clock */
 
     struct limits_verdict verdict;
     bool limited; /* verdict holds something */
@@ -60,6 +61,7 @@ void call_walk(struct call *call);
 
 /* ---- endings (reply.c). Each answers once and returns STEP_DONE; a call without a job is over
  * then. */
+enum step_result call_reply(struct call *call, int http_status, struct str type, struct str body);
 enum step_result call_reply_json(struct call *call, int http_status, struct str body);
 /* code: machine word; param: the field that is wrong, or empty. */
 enum step_result call_fail(struct call *call, int http_status, const char *code, struct str param,
@@ -73,12 +75,13 @@ void call_over(struct call *call);
 /* ---- other ways than inference (info.c) */
 enum step_result info_models(struct call *call);
 enum step_result info_model(struct call *call);
-enum step_result info_usage(struct call *call);
 enum step_result info_health_live(struct call *call);
 enum step_result info_health_ready(struct call *call);
 enum step_result info_server(struct call *call);
 enum step_result info_v2_model(struct call *call);
 enum step_result info_v2_model_ready(struct call *call);
+
+enum step_result usage_list(struct call *call); /* usage.c */
 
 /* ---- routes.c */
 const struct route *route_find(struct str method, struct str path, struct str *out_model,

@@ -1,7 +1,6 @@
 /*
- * info.c: what a tenant may ask besides inference: its models, its usage, and whether the gateway
- * is well. Listings show exactly what step_resolve would find for this key: foreign models are not
- * there.
+ * info.c: what a tenant may ask besides inference: its models, and whether the gateway is well.
+ * Listings show exactly what step_resolve would find for this key: foreign models are not there.
  */
 #include <string.h>
 
@@ -135,103 +134,4 @@ enum step_result info_health_ready(struct call *call)
     if (why)
         return call_fail(call, 503, "not_ready", STR(""), "not ready: %s", why);
     return call_reply_json(call, 200, STR("{\"ready\":true,\"live\":true}"));
-}
-
-/* ---- usage */
-
-static const char usage_sql[] =
-    "SELECT day, deployment_id, count(*), sum(rows), sum(units) FROM maas.usage_events"
-    " WHERE day >= coalesce($1::date, current_date - 30) AND day <= coalesce($2::date, "
-    "current_date)"
-    " GROUP BY 1, 2 ORDER BY 1, 2 LIMIT 10000";
-
-static struct str query_value(struct str query, struct str name)
-{
-    while (query.len) {
-        const char *end = memchr(query.data, '&', query.len);
-        size_t len = end ? (size_t)(end - query.data) : query.len;
-        if (len > name.len && query.data[name.len] == '=' &&
-            memcmp(query.data, name.data, name.len) == 0)
-            return (struct str){ query.data + name.len + 1, len - name.len - 1 };
-        query = end ? (struct str){ end + 1, query.len - len - 1 } : (struct str){ "", 0 };
-    }
-    return (struct str){ NULL, 0 };
-}
-
-static bool is_date(struct str s)
-{
-    static const char form[] = "dddd-dd-dd";
-    if (s.len != sizeof(form) - 1)
-        return false;
-    for (size_t i = 0; i < s.len; i++)
-        if (form[i] == 'd' ? s.data[i] < '0' || s.data[i] > '9' : s.data[i] != form[i])
-            return false;
-    return true;
-}
-
-/* The model's public name when it is still deployed, else the deployment's id. */
-static void usage_model(struct buf *b, const struct call *call, struct str id_text)
-{
-    const struct snapshot *s = view_snapshot(call->at->view);
-    struct uuid id;
-    for (uint32_t i = 0; uuid_parse(id_text, &id) && i < s->count; i++)
-        if (uuid_eq(&s->deployments[i].id, &id)) {
-            buf_json(b, str_of(s->deployments[i].name));
-            return;
-        }
-    buf_json(b, id_text);
-}
-
-static void usage_rows(struct buf *b, const struct call *call, const struct pg_result *result)
-{
-    buf_str(b, STR("{\"object\":\"list\",\"data\":["));
-    for (int row = 0; row < result->rows; row++) {
-        buf_str(b, row ? STR(",{\"day\":") : STR("{\"day\":"));
-        buf_json(b, pg_cell(result, row, 0));
-        buf_str(b, STR(",\"model\":"));
-        usage_model(b, call, pg_cell(result, row, 1));
-        buf_str(b, STR(",\"requests\":"));
-        buf_str(b, pg_cell(result, row, 2));
-        buf_str(b, STR(",\"rows\":"));
-        buf_str(b, pg_cell(result, row, 3));
-        buf_str(b, STR(",\"units\":"));
-        buf_str(b, pg_cell(result, row, 4));
-        buf_str(b, STR("}"));
-    }
-    buf_str(b, STR("]}"));
-}
-
-static void on_usage(void *arg, maas_status status, const struct pg_result *result)
-{
-    struct call *call = arg;
-    struct buf b;
-    call->has_query = false;
-    if (!call->ex) {
-        call_over(call);
-        return;
-    }
-    if (status) {
-        call_fail(call, 503, "usage_unavailable", STR(""),
-                  "usage cannot be read now; try again later");
-        return;
-    }
-    buf_init(&b, BODY_MAX);
-    usage_rows(&b, call, result);
-    reply_buf(call, &b);
-}
-
-enum step_result info_usage(struct call *call)
-{
-    struct str query = exchange_request(call->ex)->query;
-    struct str range[2] = { query_value(query, STR("from")), query_value(query, STR("to")) };
-    if (!scope_allows(&call->who->scopes, SCOPE_USAGE_READ))
-        return call_fail(call, 403, "scope_missing", STR(""),
-                         "this API key lacks the scope usage:read");
-    for (int i = 0; i < 2; i++)
-        if (range[i].data && !is_date(range[i]))
-            return call_fail(call, 400, "invalid_request", i ? STR("to") : STR("from"),
-                             "a date looks like 2026-01-31");
-    call->has_query = true;
-    pg_query(call->at->pg, &call->who->tenant, usage_sql, range, 2, on_usage, call);
-    return STEP_WAIT;
 }

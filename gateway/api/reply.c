@@ -85,7 +85,7 @@ static void access_log(const struct call *call, int http_status)
         F_UINT("us", (loop_now_ns(call->at->loop) - call->started_ns) / 1000));
 }
 
-static enum step_result send_json(struct call *call, int http_status, struct str body)
+enum step_result call_reply(struct call *call, int http_status, struct str type, struct str body)
 {
     struct exchange *ex = call->ex;
     exchange_header(ex, STR("x-request-id"),
@@ -94,14 +94,14 @@ static enum step_result send_json(struct call *call, int http_status, struct str
     access_log(call, http_status);
     atomic_fetch_add_explicit(&call->at->answers[http_status / 100], 1, memory_order_relaxed);
     call->ex = NULL;
-    exchange_send(ex, http_status, STR("application/json"), body);
+    exchange_send(ex, http_status, type, body);
     call_over(call);
     return STEP_DONE;
 }
 
 enum step_result call_reply_json(struct call *call, int http_status, struct str body)
 {
-    return send_json(call, http_status, body);
+    return call_reply(call, http_status, STR("application/json"), body);
 }
 
 static void openai_error(struct buf *b, int http_status, const char *code, struct str param,
@@ -138,7 +138,7 @@ static enum step_result send_error(struct call *call, int http_status, const cha
         v2_error(&b, code, param, message);
     else
         openai_error(&b, http_status, code, param, message);
-    enum step_result result = send_json(call, http_status, buf_view(&b));
+    enum step_result result = call_reply_json(call, http_status, buf_view(&b));
     buf_release(&b);
     return result;
 }

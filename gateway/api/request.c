@@ -425,6 +425,12 @@ static enum step_result refuse_limit(struct call *call)
                      (unsigned long long)v->retry_after_ms);
 }
 
+static void note_admission(struct call *call)
+{
+    call->admitted_ns = loop_now_ns(call->at->loop);
+    call->admitted_us = loop_real_us(call->at->loop);
+}
+
 static void on_limit(struct limits_waiter *waiter, const struct limits_verdict *verdict)
 {
     struct call *call = (struct call *)(void *)((char *)waiter - offsetof(struct call, limit_wait));
@@ -432,7 +438,7 @@ static void on_limit(struct limits_waiter *waiter, const struct limits_verdict *
     call->verdict = *verdict;
     call->limited = true;
     if (verdict->outcome == LIMITS_YES) {
-        call->admitted_ns = loop_now_ns(call->at->loop);
+        note_admission(call);
         call_walk(call);
     } else {
         refuse_limit(call);
@@ -456,7 +462,7 @@ static enum step_result ask_limits(struct call *call)
     limits_try(at->limits, &want, now, &call->hold, &call->verdict);
     call->limited = want.count > 0;
     if (call->verdict.outcome == LIMITS_YES) {
-        call->admitted_ns = now;
+        note_admission(call);
         return STEP_NEXT;
     }
     if (call->verdict.outcome != LIMITS_WAIT)
@@ -490,8 +496,11 @@ static bool meter_call(struct call *call, const struct complete_frame *frame)
 {
     uint32_t rows = frame->rows < call->max_rows ? frame->rows : call->max_rows;
     maas_error error = MAAS_ERROR_INIT;
+    uint64_t now_us = loop_real_us(call->at->loop);
     struct usage_event event = {
-        .at_us = loop_real_us(call->at->loop),
+        .at_us =
+            now_us > call->admitted_us ? now_us : call->admitted_us, /* a clock may step back */
+        .admitted_us = call->admitted_us,
         .tenant = call->who->tenant,
         .key = call->who->key,
         .model = call->model_id,

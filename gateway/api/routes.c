@@ -8,7 +8,7 @@
 #include "api/call.h"
 
 static const call_step way_models[] = { info_models, NULL }, way_model[] = { info_model, NULL },
-                       way_usage[] = { info_usage, NULL }, way_live[] = { info_health_live, NULL },
+                       way_usage[] = { usage_list, NULL }, way_live[] = { info_health_live, NULL },
                        way_ready[] = { info_health_ready, NULL },
                        way_server[] = { info_server, NULL },
                        way_v2_model[] = { info_v2_model, NULL },

@@ -30,7 +30,8 @@ struct meter_config {
 /* One billed answer. The record on disk is fixed-size, versioned, CRC'ed; seq is given by the tap.
  */
 struct usage_event {
-    uint64_t at_us; /* wall clock */
+    uint64_t at_us;       /* wall clock */
+    uint64_t admitted_us; /* likewise, at most at_us: it decides to which period this counts */
     struct uuid tenant, key, model, deployment, request;
     uint32_t version; /* of the model */
     uint32_t rows;

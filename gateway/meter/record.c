@@ -8,7 +8,8 @@
 
 _Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "records are little-endian");
 
-#define MAGIC 0x3145554du /* "MUE1" */
+#define MAGIC         0x3145554du /* "MUE1" */
+#define WORKED_MAX_US ((1ull << 40) - 1)
 
 struct record {
     uint32_t magic, crc;
@@ -17,13 +18,28 @@ struct record {
     uint64_t units;
     uint32_t version, rows, compute_us, latency_us;
     uint16_t http_status;
-    uint8_t surface, zero[5];
+    uint8_t surface, worked_us[5]; /* from admission to `at`; 12 days at most */
 };
 _Static_assert(sizeof(struct record) == RECORD_BYTES, "record layout");
 
 static uint32_t crc_of(const struct record *r)
 {
     return crc32c(0, &r->seq, sizeof(*r) - offsetof(struct record, seq));
+}
+
+/* A record of a version that did not have it says 0: then both are one. */
+static void put_worked(struct record *r, const struct usage_event *e)
+{
+    uint64_t us = e->admitted_us && e->at_us > e->admitted_us ? e->at_us - e->admitted_us : 0;
+    us = us < WORKED_MAX_US ? us : WORKED_MAX_US;
+    memcpy(r->worked_us, &us, sizeof(r->worked_us));
+}
+
+static uint64_t worked_of(const struct record *r)
+{
+    uint64_t us = 0;
+    memcpy(&us, r->worked_us, sizeof(r->worked_us));
+    return us < r->at_us ? us : r->at_us;
 }
 
 void record_encode(uint8_t out[RECORD_BYTES], uint64_t seq, const struct usage_event *e)
@@ -43,6 +59,7 @@ void record_encode(uint8_t out[RECORD_BYTES], uint64_t seq, const struct usage_e
                         .latency_us = e->latency_us,
                         .http_status = e->http_status,
                         .surface = e->surface };
+    put_worked(&r, e);
     r.crc = crc_of(&r);
     memcpy(out, &r, sizeof(r));
 }
@@ -54,6 +71,7 @@ bool record_decode(const uint8_t in[RECORD_BYTES], uint64_t seq, struct usage_ev
     if (r.magic != MAGIC || r.seq != seq || r.crc != crc_of(&r))
         return false;
     *out = (struct usage_event){ .at_us = r.at_us,
+                                 .admitted_us = r.at_us - worked_of(&r),
                                  .tenant = r.tenant,
                                  .key = r.key,
                                  .model = r.model,

@@ -18,7 +18,7 @@ enum {
     OID_INT4_ARRAY = 1007,
     OID_UUID_ARRAY = 2951
 };
-enum { ARRAYS = 13, PARAMS = 16 };
+enum { ARRAYS = 14, PARAMS = 17 };
 
 struct ship_sql {
     char *conninfo;
@@ -61,6 +61,8 @@ static void put_event(struct buf *a, const struct usage_event *e)
                                e->latency_us, e->http_status, e->surface };
     put32(&a[0], 8);
     put64(&a[0], e->at_us);
+    put32(&a[ARRAYS - 1], 8);
+    put64(&a[ARRAYS - 1], e->admitted_us);
     for (size_t i = 0; i < COUNT_OF(ids); i++) {
         put32(&a[1 + i], 16);
         buf_add(&a[1 + i], ids[i]->bytes, 16);
@@ -76,7 +78,7 @@ static void put_event(struct buf *a, const struct usage_event *e)
 
 static const uint32_t element_oids[ARRAYS] = { OID_INT8, OID_UUID, OID_UUID, OID_UUID, OID_UUID,
                                                OID_UUID, OID_INT4, OID_INT4, OID_INT8, OID_INT4,
-                                               OID_INT4, OID_INT4, OID_INT4 };
+                                               OID_INT4, OID_INT4, OID_INT4, OID_INT8 };
 
 static uint32_t array_oid(uint32_t element)
 {
@@ -128,7 +130,9 @@ static maas_status append(void *arg, const struct uuid *spool, uint32_t loop, ui
             (struct sql_param){ array_oid(element_oids[i]), true, buf_view(&s->arrays[i]) };
     }
     return sql_exec_params(
-        s->sql, "SELECT maas.usage_append($1,$2,$3,$4,$5,$6,$7,$8,$9,$10,$11,$12,$13,$14,$15,$16)",
+        s->sql,
+        "SELECT maas.usage_append($1,$2,$3,$4,$5,$6,$7,$8,$9,$10,$11,$12,$13,$14,$15,$16,"
+        "$17)",
         params, PARAMS, NULL, error);
 }
 

@@ -28,13 +28,14 @@ enum column {
     C_MAX_ROWS,
     C_WEIGHT,
     C_AWAY,
+    C_TIME_ZONE,
     C_LIMITS,
     C_KEY_ID
 };
 const char principal_query[] =
     "SELECT key, tenant, tenant_slug, tenant_state, plan_id, plan, revoked, not_before_us,"
     " expires_us, pepper_version, encode(mac, 'hex'), array_to_string(scopes, E'\\n'), body_max,"
-    " v2_body_max, max_rows, weight, away, limits, $1::text "
+    " v2_body_max, max_rows, weight, away, time_zone, limits, $1::text "
     "FROM maas.key_lookup($1), maas.limits_of(tenant, key, plan_id)";
 
 static uint64_t number(const struct pg_result *row, enum column column)
@@ -144,6 +145,7 @@ static bool read_row(const struct pg_result *row, struct principal *p, struct uu
            uuid_parse(pg_cell(row, 0, C_PLAN_ID), out_plan) &&
            text_copy(pg_cell(row, 0, C_SLUG), p->tenant_slug, sizeof p->tenant_slug) &&
            text_copy(pg_cell(row, 0, C_PLAN), p->plan, sizeof p->plan) &&
+           text_copy(pg_cell(row, 0, C_TIME_ZONE), p->time_zone, sizeof p->time_zone) &&
            text_copy(pg_cell(row, 0, C_KEY_ID), p->key_id, sizeof p->key_id) &&
            hex_decode(pg_cell(row, 0, C_MAC), p->mac, sizeof p->mac) &&
            read_state(pg_cell(row, 0, C_STATE), p);

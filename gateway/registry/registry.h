@@ -81,6 +81,7 @@ struct principal {
     struct uuid key, tenant;
     char tenant_slug[64];
     char plan[64];
+    char time_zone[64]; /* in which the tenant's days begin */
     enum { TENANT_ACTIVE, TENANT_SUSPENDED, TENANT_CLOSED } tenant_state;
     bool revoked;
     uint64_t not_before_us, expires_us; /* wall clock; 0: none */

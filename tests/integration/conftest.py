@@ -6,6 +6,7 @@ import io
 import json
 import os
 import pathlib
+import re
 import socket
 import ssl
 import subprocess
@@ -85,6 +86,15 @@ class Place:
         assert status == 201, version
         put = {"model": name, "version": version["number"], "visibility": "all"}
         assert self.admin("PUT", f"/admin/v1/deployments/{name}", put)[0] == 200
+
+    def psql(self, statement):
+        """As the database's superuser; the lines of the answer."""
+        sockets = re.search(r"host='?([^' ]+)", (self.folder / "gateway.yaml").read_text()).group(1)
+        password = (self.folder / "secrets" / "pg_super").read_text().strip()
+        done = subprocess.run(["psql", "-X", "-h", sockets, "-U", "maas_super", "-d", "maas", "-v", "ON_ERROR_STOP=1", "-qAtc", statement],
+                              capture_output=True, text=True, timeout=120, env={**os.environ, "PGPASSWORD": password})
+        assert done.returncode == 0, done.stderr
+        return done.stdout.splitlines()
 
     def workers(self, deployment):
         return [w for w in self.admin("GET", "/admin/v1/workers")[2]["data"] if w["deployment"] == deployment]

@@ -64,17 +64,25 @@ class Server:
                 os.kill(pid, number)
 
     def kill(self):
+        self.signal(signal.SIGSTOP)  # it starts no more children
         pids = self.all()
         self.signal(signal.SIGKILL)
         if self.process:
             self.process.wait()
         wait(lambda: not any(is_there(p) for p in pids), 10)
+        if "-D" in self.words:  # a zombie that nobody takes away counts as a running PostgreSQL
+            (pathlib.Path(self.words[self.words.index("-D") + 1]) / "postmaster.pid").unlink(missing_ok=True)
 
     def start(self):
         root = os.getuid() == 0
-        self.process = subprocess.Popen(self.words, executable=self.program, cwd="/", stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
-                                        stderr=subprocess.DEVNULL, start_new_session=True,
-                                        **({"user": self.uid, "group": self.gid, "extra_groups": []} if root else {}))
+        as_before = {"user": self.uid, "group": self.gid, "extra_groups": []} if root else {}
+        for _ in range(50):  # what held the old one's memory may take a moment to go
+            self.process = subprocess.Popen(self.words, executable=self.program, cwd="/", stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
+                                            stderr=subprocess.DEVNULL, start_new_session=True, **as_before)
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self.process.wait(0.2)
+                continue
+            break
         self.pid = self.process.pid
 
     def restart(self):
@@ -174,13 +182,13 @@ def several(installations, build_dir, count, settings=None):
 
 
 class Client(threading.Thread):
-    """One request after the other over a kept connection to one gateway, until the end. delivered: whole answers of 200, by when they came;
-    unknown: sent, no whole answer; refused: other statuses."""
+    """One request after the other over a kept connection to one gateway, until the end. delivered: whole answers of 200, by when they came, and their
+    ids; unknown: sent, no whole answer; refused: other statuses."""
 
     def __init__(self, here, gateway, key, pause=0.0):
         super().__init__()
         self.here, self.gateway, self.key, self.pause = here, gateway, key, pause
-        self.delivered, self.unknown, self.refused = [], 0, {}
+        self.delivered, self.ids, self.unknown, self.refused = [], [], 0, {}
         self.longest_s = 0.0
         self.ending = threading.Event()
 
@@ -205,6 +213,7 @@ class Client(threading.Thread):
         self.longest_s = max(self.longest_s, time.monotonic() - start)
         if answer.status == 200:
             self.delivered.append(time.monotonic())
+            self.ids.append(answer.headers["x-request-id"])
         else:
             self.refused[answer.status] = self.refused.get(answer.status, 0) + 1
             time.sleep(self.pause)

@@ -216,7 +216,7 @@ static void the_gateway_without_a_tenant_sees_no_row(void **state)
         pg_private_ask(server, "SELECT string_agg(c.relname, ' ' ORDER BY c.relname) " TENANT_TABLES
                                "AND has_any_column_privilege('maas_gateway', c.oid, 'SELECT')");
     assert_string_equal(tables, "api_keys deployments limits model_grants model_versions models "
-                                "quota_pots tenants usage_events");
+                                "quota_pots tenants usage_daily usage_events usage_hourly");
     char *rest = tables;
     for (char *table; (table = strsep(&rest, " "));) {
         char statement[128];
@@ -269,7 +269,8 @@ static void functions_are_granted_by_name_and_definers_fix_their_path(void **sta
                   "limits_note limits_of quota_billed quota_close quota_end quota_lease "
                   "quota_limit quota_return quota_settle registry_deployments registry_limits "
                   "registry_note registry_plugins registry_seq registry_since usage_append "
-                  "usage_cursor");
+                  "usage_append usage_cursor usage_findings usage_maintain usage_rebuild "
+                  "usage_reconcile usage_total");
     assert_answer("SELECT string_agg(p.proname, ' ') FROM pg_proc p "
                   "WHERE p.pronamespace = 'maas'::regnamespace AND p.prosecdef AND "
                   "p.proowner <> 'maas_system'::regrole",
@@ -283,7 +284,8 @@ static void functions_are_granted_by_name_and_definers_fix_their_path(void **sta
                   "has_function_privilege('maas_gateway', p.oid, 'EXECUTE')",
                   "artifact_part artifact_read current_tenant key_lookup limits_of quota_close "
                   "quota_end quota_lease quota_return registry_deployments registry_limits "
-                  "registry_plugins registry_seq registry_since usage_append usage_cursor");
+                  "registry_plugins registry_seq registry_since usage_append usage_append "
+                  "usage_cursor usage_maintain");
 }
 
 static void the_login_roles_cannot_write_where_they_must_not(void **state)
@@ -468,6 +470,24 @@ static void a_change_is_not_overtaken_between_its_number_and_its_commit(void **s
 
 /* ---- usage */
 
+/* Rows and both totals say the same of every tenant, key and deployment. */
+static void assert_totals(void)
+{
+    static const char *const totals[] = { "usage_hourly", "usage_daily" };
+    for (size_t i = 0; i < COUNT_OF(totals); i++) {
+        char statement[600];
+        snprintf(
+            statement, sizeof statement,
+            "WITH e AS (SELECT tenant_id, key_id, deployment_id, count(*), sum(rows), "
+            "sum(units), sum(compute_us) FROM maas.usage_events GROUP BY 1, 2, 3), "
+            "t AS (SELECT tenant_id, key_id, deployment_id, sum(requests), sum(rows), "
+            "sum(units), sum(compute_us) FROM maas.%s GROUP BY 1, 2, 3) "
+            "SELECT count(*) FROM ((TABLE e EXCEPT TABLE t) UNION ALL (TABLE t EXCEPT TABLE e)) d",
+            totals[i]);
+        assert_answer(statement, "0");
+    }
+}
+
 #define APPEND(first, count, at)                                                                   \
     "SELECT usage_append('00000000-0000-0000-0000-0000000000aa', 3, " #first ", "                  \
     "array_fill(" at "::bigint, ARRAY[" #count "]), "                                              \
@@ -494,6 +514,7 @@ static void a_batch_sent_again_is_billed_once(void **state)
     assert_answer("SELECT count(*) || ' ' || sum(units) || ' ' || max(seq) FROM maas.usage_events "
                   "WHERE tenant_id = '" TENANT "'",
                   "15 75 15");
+    assert_totals();
     sql_close(gateway);
 }
 
@@ -506,6 +527,7 @@ static void a_batch_sent_again_after_its_cursor_was_lost_is_billed_once(void **s
     assert_answer("SELECT count(*) || ' ' || max(seq) FROM maas.usage_events "
                   "WHERE tenant_id = '" TENANT "'",
                   "15 15");
+    assert_totals();
     sql_close(gateway);
 }
 
@@ -518,6 +540,7 @@ static void a_rolled_back_batch_moves_no_cursor(void **state)
     sql_rollback(gateway);
     assert_answer_of(gateway, APPEND(16, 4, NOW), "19");
     assert_answer("SELECT count(*) FROM maas.usage_events WHERE tenant_id = '" TENANT "'", "19");
+    assert_totals();
     sql_close(gateway);
 }
 
