@@ -13,6 +13,7 @@ static const struct {
     { "train", SCOPE_TRAIN },
     { "models:write", SCOPE_MODELS_WRITE },
     { "usage:read", SCOPE_USAGE_READ },
+    { "keys:write", SCOPE_KEYS_WRITE },
 };
 
 static bool glob_is_sane(struct str glob)
@@ -45,7 +46,8 @@ maas_status scope_add(struct scope_set *set, struct str text, maas_error *error)
     enum scope_kind kind;
     if (text.len >= SCOPE_TEXT_MAX || !kind_of(text, &kind))
         return fail(error, MAAS_E_INVALID,
-                    "scope '%.*s' is not one of infer:<glob>, train, models:write, usage:read",
+                    "scope '%.*s' is not one of infer:<glob>, train, models:write, usage:read, "
+                    "keys:write",
                     (int)(text.len < 64 ? text.len : 64), text.data);
     if (set->count == SCOPE_MAX)
         return fail(error, MAAS_E_EXHAUSTED, "more than %d scopes", SCOPE_MAX);
@@ -94,4 +96,29 @@ bool scope_allows_infer(const struct scope_set *set, struct str deployment)
             return true;
     }
     return false;
+}
+
+static bool glob_is_covered(const struct scope_set *outer, struct str glob)
+{
+    for (uint32_t i = 0; i < outer->count; i++) {
+        struct str text = str_of(outer->text[i]);
+        /* A star of the inner glob is a letter like any other here, which only a star of the outer
+         * one stands for: then so does it for whatever the inner star stands for. */
+        if (str_prefix(text, STR("infer:")) &&
+            glob_match((struct str){ text.data + 6, text.len - 6 }, glob))
+            return true;
+    }
+    return false;
+}
+
+bool scope_covers(const struct scope_set *outer, const struct scope_set *inner)
+{
+    for (uint32_t i = 0; i < inner->count; i++) {
+        struct str text = str_of(inner->text[i]);
+        if (str_prefix(text, STR("infer:")) &&
+            !glob_is_covered(outer, (struct str){ text.data + 6, text.len - 6 }))
+            return false;
+    }
+    uint8_t plain = (uint8_t)(inner->kinds & ~(1u << SCOPE_INFER));
+    return (plain & ~outer->kinds) == 0;
 }

@@ -55,6 +55,26 @@ void admin_allow_plugin(struct admin_call *call);
 void admin_list_plugins(struct admin_call *call);
 void admin_revoke_plugin(struct admin_call *call);
 
+/* ---- tenants.c: tenants and plans */
+void admin_create_tenant(struct admin_call *call);
+void admin_list_tenants(struct admin_call *call);
+void admin_get_tenant(struct admin_call *call);
+void admin_change_tenant(struct admin_call *call);
+void admin_create_plan(struct admin_call *call);
+void admin_list_plans(struct admin_call *call);
+void admin_get_plan(struct admin_call *call);
+void admin_change_plan(struct admin_call *call);
+void admin_delete_plan(struct admin_call *call);
+
+/* ---- keys.c */
+void admin_create_key(struct admin_call *call);
+void admin_list_keys(struct admin_call *call);
+void admin_get_key(struct admin_call *call);
+void admin_change_key(struct admin_call *call);
+void admin_revoke_key(struct admin_call *call);
+void admin_rotate_key(struct admin_call *call);
+void admin_list_peppers(struct admin_call *call);
+
 /* ---- limits.c: a list per owner */
 void admin_get_limits(struct admin_call *call);
 void admin_put_limits(struct admin_call *call);
@@ -94,5 +114,13 @@ bool admin_ask(struct admin_call *call, const char *sql, const struct str *value
  * transaction. */
 bool admin_change(struct admin_call *call, const char *sql, const struct str *values, size_t count,
                   const char *action, const char *object, const char *conflict, struct buf *out);
+
+/* The two above, answered: a change with its row, a query with its one cell of JSON text. */
+void admin_reply_change(struct admin_call *call, int status, const char *sql,
+                        const struct str *values, size_t count, const char *action,
+                        const char *object, const char *conflict);
+void admin_reply_rows(struct admin_call *call, const char *sql, const struct str *values,
+                      size_t count);
+#define ADMIN_ROWS_MAX "1000"
 
 #endif

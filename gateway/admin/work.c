@@ -204,3 +204,24 @@ bool admin_change(struct admin_call *call, const char *sql, const struct str *va
     sql_result_free(result);
     return good;
 }
+
+void admin_reply_change(struct admin_call *call, int status, const char *sql,
+                        const struct str *values, size_t count, const char *action,
+                        const char *object, const char *conflict)
+{
+    struct buf row;
+    buf_init(&row, 1 << 20);
+    if (admin_change(call, sql, values, count, action, object, conflict, &row))
+        admin_reply(call, status, buf_view(&row));
+    buf_release(&row);
+}
+
+void admin_reply_rows(struct admin_call *call, const char *sql, const struct str *values,
+                      size_t count)
+{
+    struct buf rows;
+    buf_init(&rows, 16 << 20);
+    if (admin_ask(call, sql, values, count, "list", &rows))
+        admin_reply(call, 200, buf_view(&rows));
+    buf_release(&rows);
+}

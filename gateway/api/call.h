@@ -81,7 +81,12 @@ enum step_result info_server(struct call *call);
 enum step_result info_v2_model(struct call *call);
 enum step_result info_v2_model_ready(struct call *call);
 
-enum step_result usage_list(struct call *call); /* usage.c */
+enum step_result usage_list(struct call *call);    /* usage.c */
+enum step_result own_keys_list(struct call *call); /* own_keys.c */
+enum step_result own_keys_create(struct call *call);
+enum step_result own_keys_change(struct call *call);
+enum step_result own_keys_revoke(struct call *call);
+enum step_result own_keys_rotate(struct call *call);
 
 /* ---- routes.c */
 const struct route *route_find(struct str method, struct str path, struct str *out_model,

@@ -189,7 +189,14 @@ static enum step_result refuse_key(struct call *call)
     return call_fail(call, 401, "invalid_api_key", STR(""), "incorrect API key provided");
 }
 
-/* The key is the principal's: may it call now? */
+static bool comes_from_there(struct call *call, const struct allow_set *allow)
+{
+    char peer[64];
+    exchange_peer(call->ex, peer, sizeof(peer));
+    return allow_has(allow, peer);
+}
+
+/* The key is the principal's: may it call now, and from there? */
 static enum step_result take_principal(struct call *call, struct principal *who)
 {
     switch (standing_of(call->at, who)) {
@@ -203,6 +210,10 @@ static enum step_result take_principal(struct call *call, struct principal *who)
     case TENANT_AWAY:
         return call_fail(call, 403, "tenant_suspended", STR(""), "this tenant is not active");
     }
+    if (who->allow && !comes_from_there(call, who->allow))
+        return call_fail(call, 403, "ip_not_allowed", STR(""),
+                         "this API key may not be used from this address");
+    registry_note_use(call->at->app->registry, who, loop_real_us(call->at->loop));
     principal_ref(who);
     call->who = who;
     return STEP_NEXT;

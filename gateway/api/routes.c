@@ -10,6 +10,11 @@
 static const call_step way_models[] = { info_models, NULL }, way_model[] = { info_model, NULL },
                        way_usage[] = { usage_list, NULL }, way_live[] = { info_health_live, NULL },
                        way_ready[] = { info_health_ready, NULL },
+                       way_keys[] = { own_keys_list, NULL },
+                       way_key_create[] = { own_keys_create, NULL },
+                       way_key_change[] = { own_keys_change, NULL },
+                       way_key_revoke[] = { own_keys_revoke, NULL },
+                       way_key_rotate[] = { own_keys_rotate, NULL },
                        way_server[] = { info_server, NULL },
                        way_v2_model[] = { info_v2_model, NULL },
                        way_v2_ready[] = { info_v2_model_ready, NULL };
@@ -24,6 +29,12 @@ static const struct route routes[] = {
     { "GET", "/v1/models", way_models, SURFACE_NONE, false },
     { "GET", "/v1/models/{model}", way_model, SURFACE_NONE, false },
     { "GET", "/v1/usage", way_usage, SURFACE_NONE, false },
+    { "GET", "/v1/keys", way_keys, SURFACE_NONE, false },
+    { "POST", "/v1/keys", way_key_create, SURFACE_NONE, false },
+    { "GET", "/v1/keys/{model}", way_keys, SURFACE_NONE, false },
+    { "PATCH", "/v1/keys/{model}", way_key_change, SURFACE_NONE, false },
+    { "DELETE", "/v1/keys/{model}", way_key_revoke, SURFACE_NONE, false },
+    { "POST", "/v1/keys/{model}/rotate", way_key_rotate, SURFACE_NONE, false },
     { "GET", "/v2", way_server, SURFACE_NONE, true },
     { "GET", "/v2/health/live", way_live, SURFACE_NONE, true },
     { "GET", "/v2/health/ready", way_ready, SURFACE_NONE, true },
@@ -70,6 +81,8 @@ static bool path_fits(struct str path, const char *pattern, struct str *out_mode
 const struct route *route_find(struct str method, struct str path, struct str *out_model,
                                struct str *out_version, const char **out_allow)
 {
+    static _Thread_local char allow[64]; /* "GET, POST, …": as many as a path has */
+    size_t len = 0;
     *out_allow = NULL;
     if (path.len == 0 || path.data[0] != '/')
         return NULL;
@@ -79,7 +92,9 @@ const struct route *route_find(struct str method, struct str path, struct str *o
         bool head = str_eq(method, STR("HEAD")) && strcmp(routes[i].method, "GET") == 0;
         if (head || str_eq(method, str_of(routes[i].method)))
             return &routes[i];
-        *out_allow = routes[i].method;
+        len += (size_t)snprintf(allow + len, sizeof(allow) - len, "%s%s", len ? ", " : "",
+                                routes[i].method);
+        *out_allow = allow;
     }
     return NULL;
 }

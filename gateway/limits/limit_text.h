@@ -10,7 +10,7 @@
 
 #include "limits/limits.h"
 
-/* The next line of `text`, which it takes off; false at the end. */
+/* The next line of any text, which it takes off; false at the end. */
 bool limit_line(struct str *text, struct str *out_line);
 /* False when it is no such line. The ids are the deployment's where the scope has one; those of
  * tenant and key are the caller's to fill in. */

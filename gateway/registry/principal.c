@@ -23,6 +23,7 @@ enum column {
     C_PEPPER,
     C_MAC,
     C_SCOPES,
+    C_ALLOW,
     C_BODY_MAX,
     C_V2_BODY_MAX,
     C_MAX_ROWS,
@@ -34,7 +35,8 @@ enum column {
 };
 const char principal_query[] =
     "SELECT key, tenant, tenant_slug, tenant_state, plan_id, plan, revoked, not_before_us,"
-    " expires_us, pepper_version, encode(mac, 'hex'), array_to_string(scopes, E'\\n'), body_max,"
+    " expires_us, pepper_version, encode(mac, 'hex'), array_to_string(scopes, E'\\n'), allow, "
+    "body_max,"
     " v2_body_max, max_rows, weight, away, time_zone, limits, $1::text "
     "FROM maas.key_lookup($1), maas.limits_of(tenant, key, plan_id)";
 
@@ -58,15 +60,25 @@ static bool read_state(struct str text, struct principal *p)
 
 static void read_scopes(struct str lines, struct principal *p)
 {
-    while (lines.len > 0) {
-        const char *end = memchr(lines.data, '\n', lines.len);
-        struct str one = { lines.data, end ? (size_t)(end - lines.data) : lines.len };
-        maas_error error = MAAS_ERROR_INIT;
+    struct str one;
+    maas_error error = MAAS_ERROR_INIT;
+    while (limit_line(&lines, &one))
         if (scope_add(&p->scopes, one, &error) != MAAS_OK)
             LOG(LOG_WARN, "registry.bad_scope", F_STR("key", p->key_id), F_STR("why", error.text));
-        size_t skip = one.len + (end ? 1 : 0);
-        lines = (struct str){ lines.data + skip, lines.len - skip };
-    }
+}
+
+/* A range that is not understood must not be one that is not there. */
+static bool read_allow(struct str lines, struct principal *p)
+{
+    struct str one;
+    if (lines.len == 0)
+        return true;
+    p->allow = calloc(1, sizeof *p->allow);
+    CHECK(p->allow);
+    while (limit_line(&lines, &one))
+        if (allow_add(p->allow, one, NULL) != MAAS_OK)
+            return false;
+    return true;
 }
 
 static enum limits_away away_of(struct str text)
@@ -148,7 +160,7 @@ static bool read_row(const struct pg_result *row, struct principal *p, struct uu
            text_copy(pg_cell(row, 0, C_TIME_ZONE), p->time_zone, sizeof p->time_zone) &&
            text_copy(pg_cell(row, 0, C_KEY_ID), p->key_id, sizeof p->key_id) &&
            hex_decode(pg_cell(row, 0, C_MAC), p->mac, sizeof p->mac) &&
-           read_state(pg_cell(row, 0, C_STATE), p);
+           read_state(pg_cell(row, 0, C_STATE), p) && read_allow(pg_cell(row, 0, C_ALLOW), p);
 }
 
 maas_status principal_new(const struct pg_result *row, struct limiter *limiter,
@@ -186,5 +198,6 @@ void principal_unref(struct principal *p)
     for (uint32_t i = 0; i < p->model_limit_count; i++)
         bucket_unref(p->model_limits[i].bucket);
     free(p->model_limits);
+    free(p->allow);
     free(p);
 }

@@ -218,6 +218,7 @@ static void *run(void *arg)
     thread_name("registry");
     while (!atomic_load(&r->stopping)) {
         round_once(r);
+        used_flush(r);
         wait_for_news(r);
     }
     return NULL;
@@ -233,6 +234,7 @@ static void registry_free(struct registry *r)
     if (r->wake_fd >= 0)
         close(r->wake_fd);
     pthread_cond_destroy(&r->heard);
+    pthread_mutex_destroy(&r->used.lock);
     pthread_mutex_destroy(&r->lock);
     free(r);
 }
@@ -251,6 +253,7 @@ static void init_locks(struct registry *r)
     pthread_cond_init(&r->heard, &attr);
     pthread_condattr_destroy(&attr);
     pthread_mutex_init(&r->lock, NULL);
+    pthread_mutex_init(&r->used.lock, NULL);
 }
 
 /* For the first good round, which has loaded a snapshot. False when there was none in time. */

@@ -13,6 +13,7 @@
 #ifndef MAAS_REGISTRY_H
 #define MAAS_REGISTRY_H
 
+#include "auth/allow.h"
 #include "auth/key.h"
 #include "auth/scope.h"
 #include "limits/limits.h"
@@ -87,8 +88,10 @@ struct principal {
     uint64_t not_before_us, expires_us; /* wall clock; 0: none */
     uint16_t pepper_version;
     uint8_t mac[KEY_MAC_LEN];
+    uint32_t used_day;    /* when its use was noted last, since 1970 */
     struct key_memo memo; /* of the text that was verified against mac: the one part that changes */
     struct scope_set scopes;
+    struct allow_set *allow;        /* NULL: from everywhere */
     uint64_t body_max, v2_body_max; /* of the plan, bytes */
     uint32_t max_rows;
     uint32_t weight; /* its share of a worker beside other tenants' */
@@ -106,6 +109,8 @@ struct principal {
  * all together. Borrowed. Returns how many, or LIMITS_MAX + 1 when there are more. */
 uint32_t principal_buckets(const struct principal *p, const struct snapshot *s,
                            const struct deployment *d, struct bucket *out[LIMITS_MAX]);
+/* [loop] The key was used now, by who owns it; costs something once a day and key. */
+void registry_note_use(struct registry *registry, struct principal *p, uint64_t real_us);
 void principal_ref(struct principal *p);   /* [loop] */
 void principal_unref(struct principal *p); /* [loop] */
 

@@ -62,6 +62,18 @@ void view_notify(struct registry_view *view, const struct change *changes, size_
 void view_add_counts(const struct registry_view *view, struct registry_counts *sum); /* [any] */
 struct registry_view **view_next(struct registry_view *view);
 
+/* ---- used.c */
+
+#define USED_MAX 4096
+struct used_keys { /* noted and not told yet */
+    pthread_mutex_t lock;
+    char ids[USED_MAX][KEY_ID_LEN];
+    size_t count;
+    uint32_t day;     /* of the newest, since 1970 */
+    uint64_t next_ns; /* [control] not told before */
+};
+void used_flush(struct registry *registry); /* [control] now and then */
+
 /* ---- registry.c */
 
 struct registry {
@@ -81,6 +93,7 @@ struct registry {
     struct registry_view *views;
     struct snapshot *snapshot;
     struct registry_counts gone; /* of views that were freed */
+    struct used_keys used;       /* has a lock of its own */
     void (*on_snapshot)(void *arg, struct snapshot *s);
     void *on_snapshot_arg;
     char reason[sizeof((maas_error *)0)->text]; /* of the last failure */

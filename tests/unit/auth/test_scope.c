@@ -126,6 +126,27 @@ static void a_glob_of_stars_does_not_hang(void **state)
     assert_true(clock_mono_ns() - start < 2000000000); /* exponential: years */
 }
 
+static void a_set_covers_what_allows_nothing_beyond_it(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *outer, *inner;
+        bool covers;
+    } cases[] = {
+        { "infer:*", "infer:*", true },          { "infer:*", "infer:a-*", true },
+        { "infer:a-*", "infer:a-b*", true },     { "infer:a-*", "infer:a-*-z", true },
+        { "infer:a-*", "infer:*", false },       { "infer:a-*", "infer:a*", false },
+        { "infer:a-*-z", "infer:a-*", false },   { "infer:house", "infer:house", true },
+        { "infer:house", "infer:hous*", false }, { "infer:*house", "infer:*", false },
+        { "usage:read", "usage:read", true },    { "usage:read", "keys:write", false },
+        { "infer:*", "usage:read", false },      { "keys:write", "infer:a", false },
+    };
+    for (size_t i = 0; i < COUNT_OF(cases); i++) {
+        struct scope_set outer = set_of(cases[i].outer, NULL), inner = set_of(cases[i].inner, NULL);
+        assert_int_equal(scope_covers(&outer, &inner), cases[i].covers);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -136,6 +157,7 @@ int main(void)
         cmocka_unit_test(a_token_with_any_typing_error_or_length_is_refused),
         cmocka_unit_test(the_seventeenth_scope_is_one_too_many),
         cmocka_unit_test(a_glob_of_stars_does_not_hang),
+        cmocka_unit_test(a_set_covers_what_allows_nothing_beyond_it),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
