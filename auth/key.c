@@ -140,6 +140,18 @@ maas_status key_ring_from_text(struct str id_key, struct str peppers, struct key
     return status;
 }
 
+bool key_ring_mac(const struct key_ring *ring, uint16_t version, struct str text,
+                  uint8_t out[KEY_MAC_LEN], uint16_t *out_version)
+{
+    size_t which = ring->pepper_count - 1;
+    while (version && ring->versions[which] != version)
+        if (which-- == 0)
+            return false;
+    mac_make(&ring->peppers[which], text, out);
+    *out_version = ring->versions[which];
+    return true;
+}
+
 /* ---- form, checksum, tag */
 
 static void tag_of(const struct key_ring *ring, const char id[KEY_ID_LEN], char out[TAG_LEN])

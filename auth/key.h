@@ -34,6 +34,11 @@ maas_status MUST_USE key_ring_new(const uint8_t id_key[32], const struct key_pep
                                   size_t pepper_count, struct key_ring **out, maas_error *error);
 void key_ring_free(struct key_ring *ring); /* wipes the secrets */
 
+/* HMAC-SHA-256 of `text` under a pepper, for what else must be bound to it (seal.h). Version 0 is
+ * the newest. False: there is no such version. */
+bool key_ring_mac(const struct key_ring *ring, uint16_t version, struct str text,
+                  uint8_t out[KEY_MAC_LEN], uint16_t *out_version);
+
 enum key_form {
     KEY_OK,
     KEY_MALFORMED, /* not our form at all */

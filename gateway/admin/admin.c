@@ -14,6 +14,7 @@
 
 #include "admin/call.h"
 #include "admin/metrics.h"
+#include "admin/once.h"
 #include "base/log.h"
 
 #define QUEUE_MAX 64
@@ -43,6 +44,9 @@ static void call_free(struct admin_call *call)
         explicit_bzero(call->body, call->body_len);
         free(call->body);
     }
+    if (call->once && call->out.data)
+        explicit_bzero(call->out.data, call->out.len);
+    admin_once_free(call->once);
     buf_release(&call->out);
     free(call);
 }
@@ -56,6 +60,8 @@ static void send_out(struct admin_call *call)
         char *id = exchange_alloc(call->ex, UUID_TEXT_MAX);
         memcpy(id, call->request_id, UUID_TEXT_MAX);
         exchange_header(call->ex, STR("x-request-id"), (struct str){ id, UUID_TEXT_MAX - 1 });
+        if (call->replayed)
+            exchange_header(call->ex, STR("idempotency-replayed"), STR("true"));
         exchange_send(call->ex, call->status, type, buf_view(&call->out));
     }
     call_free(call);
@@ -182,7 +188,7 @@ static bool prepare(struct admin_call *call, const struct http_request *r)
     }
     snprintf(call->query, sizeof(call->query), "%.*s",
              (int)(r->query.len < 1023 ? r->query.len : 1023), r->query.data ? r->query.data : "");
-    return take_body(call, r);
+    return admin_once_take(call) && take_body(call, r);
 }
 
 static void on_request(struct exchange *ex, void *arg)
@@ -269,15 +275,20 @@ static void work(struct admin_call *call)
         admin_sql_problem(call, status, &error, NULL);
         return;
     }
-    if (authenticate(call) && parse_body(call))
+    if (authenticate(call) && admin_once_begin(call) && parse_body(call)) {
         call->route->run(call);
+        admin_once_finish(call);
+    }
     json_decref(call->json);
     if (call->status < 200 || call->status > 299) {
         sql_rollback(call->sql);
         return;
     }
     if (sql_commit(call->sql, &error))
-        admin_problem(call, 503, NULL, "the database is away; nothing was changed");
+        admin_problem(call, 503, NULL,
+                      call->once ? "the database is away; send the request again "
+                                   "to learn whether the change was made"
+                                 : "the database is away; nothing was changed");
     else if (call->committed)
         call->committed(call);
 }

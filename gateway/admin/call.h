@@ -26,6 +26,8 @@ struct admin_route {
 extern const struct admin_route admin_routes[];
 extern const size_t admin_route_count;
 
+struct admin_once; /* once.h */
+
 struct admin_call {
     struct loop_post post; /* back to the loop */
     struct admin_call *next;
@@ -38,6 +40,7 @@ struct admin_call {
     char query[1024];                                  /* raw */
     char *body;
     size_t body_len;
+    struct admin_once *once; /* NULL: sent without an Idempotency-Key */
     /* [control] */
     struct sql *sql;
     struct app *app;
@@ -46,6 +49,7 @@ struct admin_call {
     int status;
     const char *type; /* of a good answer; NULL: application/json */
     struct buf out;
+    bool replayed;                              /* out was kept from an earlier sending */
     void (*committed)(struct admin_call *call); /* NULL, or what follows the commit */
     struct uuid object;                         /* that it is about */
 };

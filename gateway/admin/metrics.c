@@ -50,13 +50,17 @@ static void write_answers(struct buf *b, const struct app *app)
             sum += atomic_load_explicit(&app->loops[i].answers[class], memory_order_relaxed);
         buf_fmt(b, "maas_answers_total{status=\"%uxx\"} %" PRIu64 "\n", class, sum);
     }
-    uint64_t unbilled = 0, gone = 0;
+    uint64_t unbilled = 0, gone = 0, replayed = 0, lost = 0;
     for (uint32_t i = 0; i < app->loop_count; i++) {
         unbilled += atomic_load_explicit(&app->loops[i].unbilled, memory_order_relaxed);
         gone += atomic_load_explicit(&app->loops[i].gone, memory_order_relaxed);
+        replayed += atomic_load_explicit(&app->loops[i].replayed, memory_order_relaxed);
+        lost += atomic_load_explicit(&app->loops[i].lost, memory_order_relaxed);
     }
     counter(b, "maas_unbilled_total", unbilled);
     counter(b, "maas_clients_gone_total", gone);
+    counter(b, "maas_idempotency_replayed_total", replayed);
+    counter(b, "maas_idempotency_lost_total", lost);
 }
 
 static void write_net(struct buf *b)

@@ -12,6 +12,7 @@
 
 #include "api/call.h"
 #include "api/keys.h"
+#include "api/presence.h"
 #include "base/log.h"
 #include "store/sql.h"
 
@@ -63,9 +64,12 @@ static maas_status planes_start(struct app *app, maas_error *error)
                                         .misses_per_s = (uint32_t)c->misses_per_s };
     maas_status status = meter_start(&meter, &app->meter, error);
     if (!status) {
-        limits.lessee = *meter_spool(app->meter);
+        limits.lessee = meter_spool(app->meter);
         status = limiter_new(&limits, &app->limiter, error);
     }
+    if (!status)
+        status = presence_start(c->pg, (uint32_t)c->sql_timeout_ms, &limits.lessee, &app->presence,
+                                error);
     registry.limiter = app->limiter;
     if (!status)
         status = registry_start(&registry, BOOT_MS, &app->registry, error);
@@ -130,6 +134,8 @@ static maas_status loop_make(struct app *app, uint32_t index, int listen_fd, str
     if (!status)
         status = pg_new(at->loop, c->pg, (uint32_t)c->sql_timeout_ms, &at->pg, error);
     if (!status)
+        status = pg_new(at->loop, c->pg, (uint32_t)c->sql_timeout_ms, &at->once_pg, error);
+    if (!status)
         status = redis_new(at->loop, c->redis, (uint32_t)c->redis_timeout_ms, &at->redis, error);
     if (!status)
         status = registry_view_new(app->registry, at->loop, at->pg, &at->view, error);
@@ -148,6 +154,7 @@ static maas_status loop_make(struct app *app, uint32_t index, int listen_fd, str
 static void loop_unmake(struct app_loop *at)
 {
     server_free(at->server);
+    pg_free(at->once_pg);
     request_loop_release(at);
     fleet_port_free(at->fleet);
     limits_port_free(at->limits);
@@ -213,6 +220,7 @@ void app_end(struct app *app)
     for (uint32_t i = 0; i < app->loop_count; i++)
         loop_unmake(&app->loops[i]);
     fleet_free(app->fleet);
+    presence_stop(app->presence);
     return_leases(app);
     meter_stop(app->meter, 5000);
     limiter_free(app->limiter);

@@ -29,15 +29,19 @@ struct app_loop { /* [loop] but for the counters */
     struct loop *loop;
     struct server *server;
     struct pg *pg;
+    struct pg *once_pg; /* of requests with an Idempotency-Key */
     struct redis *redis;
     struct registry_view *view;
     struct key_checker *checker;
     struct limits_port *limits;
     struct meter_tap *tap;
     struct fleet_port *fleet;
+    uint64_t once_bytes;     /* of answers on their way to be kept (idempotency.c) */
+    uint32_t releases;       /* rows being given back (idempotency.c) */
     struct call *idle_calls; /* recycled, so that a request costs no malloc */
     /* [any] relaxed counters, by hundreds of the HTTP status: [2] is 2xx … */
     _Atomic uint64_t answers[6], gone, unbilled;
+    _Atomic uint64_t replayed, lost; /* kept answers sent again; tries that were taken over */
 };
 
 struct app {
@@ -47,6 +51,7 @@ struct app {
     struct limiter *limiter;
     struct meter *meter;
     struct maintain *maintain;
+    struct presence *presence;
     struct fleet *fleet;
     uint32_t loop_count;
     struct app_loop loops[LOOPS_MAX];

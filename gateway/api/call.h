@@ -41,6 +41,7 @@ struct call {
 
     struct principal *who; /* counted */
     struct view_waiter key_wait;
+    struct once *once; /* NULL: sent without an Idempotency-Key (idempotency.h) */
     struct uuid deployment, model_id;
     const struct deployment *target; /* borrowed from resolve to admit, within one turn */
     uint32_t cost_base, cost_per_row, max_rows;
@@ -58,6 +59,8 @@ struct call {
 };
 
 void call_walk(struct call *call);
+/* The API key as it was sent; request memory. (request.c) */
+struct str call_credential(struct call *call);
 
 /* ---- endings (reply.c). Each answers once and returns STEP_DONE; a call without a job is over
  * then. */

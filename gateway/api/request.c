@@ -1,7 +1,7 @@
 /*
  * request.c: the way of a request.
  *
- *     read → authenticate → receive → resolve → admit → dispatch → (worker) → meter → reply
+ *     read → authenticate → receive → once → resolve → admit → dispatch → (worker) → meter → reply
  *
  * Before it, for a body that is not short, the gate: the same looks at path and key, but from what
  * is in hand and at the header alone, so that nobody without a right has a body kept.
@@ -16,6 +16,7 @@
 #include <string.h>
 
 #include "api/call.h"
+#include "api/idempotency.h"
 #include "api/scan.h"
 #include "auth/token.h"
 #include "base/log.h"
@@ -29,7 +30,7 @@ static enum step_result step_dispatch(struct call *call);
 
 /* ---- the list */
 
-static const call_step way_in[] = { step_read, step_authenticate, step_receive, NULL };
+static const call_step way_in[] = { step_read, step_authenticate, step_receive, step_once, NULL };
 const call_step way_of_inference[] = { step_resolve, step_admit, step_dispatch, NULL };
 const call_step way_of_task[] = { step_model_member, step_resolve, step_admit, step_dispatch,
                                   NULL };
@@ -75,6 +76,7 @@ void call_over(struct call *call)
     if (call->ex || call->has_job || call->has_query)
         return;
     limits_settle(&call->hold, call->units);
+    once_end(call);
     if (call->who)
         principal_unref(call->who);
     call->next_idle = call->at->idle_calls;
@@ -155,7 +157,7 @@ static struct str key_of(struct str authorization, struct str api_key)
     return authorization.len ? bearer_of(authorization) : api_key;
 }
 
-static struct str presented_key(struct call *call)
+struct str call_credential(struct call *call)
 {
     struct str authorization = exchange_known(call->ex, HDR_AUTHORIZATION); /* without a walk */
     return key_of(authorization,
@@ -221,8 +223,8 @@ static enum step_result take_principal(struct call *call, struct principal *who)
 
 static enum step_result check_principal(struct call *call, struct principal *who)
 {
-    return verify(call->at, presented_key(call), who) ? take_principal(call, who)
-                                                      : refuse_key(call);
+    return verify(call->at, call_credential(call), who) ? take_principal(call, who)
+                                                        : refuse_key(call);
 }
 
 static enum step_result refuse_busy(struct call *call)
@@ -249,7 +251,7 @@ static enum step_result step_authenticate(struct call *call)
     uint64_t now = loop_now_ns(call->at->loop);
     if (call->route->open)
         return STEP_NEXT;
-    struct str key = presented_key(call);
+    struct str key = call_credential(call);
     if (key.len == 0) {
         exchange_header(call->ex, STR("www-authenticate"), STR("Bearer realm=\"maas\""));
         return call_fail(call, 401, "missing_api_key", STR(""),
@@ -503,12 +505,11 @@ static enum step_result step_admit(struct call *call)
 /* ---- dispatch: to a worker and back, then meter and reply */
 
 /* A bill for an answer of 200: what was computed, never more than was reserved. */
-static bool meter_call(struct call *call, const struct complete_frame *frame)
+static struct usage_event bill_of(const struct call *call, const struct complete_frame *frame)
 {
     uint32_t rows = frame->rows < call->max_rows ? frame->rows : call->max_rows;
-    maas_error error = MAAS_ERROR_INIT;
     uint64_t now_us = loop_real_us(call->at->loop);
-    struct usage_event event = {
+    return (struct usage_event){
         .at_us =
             now_us > call->admitted_us ? now_us : call->admitted_us, /* a clock may step back */
         .admitted_us = call->admitted_us,
@@ -525,6 +526,12 @@ static bool meter_call(struct call *call, const struct complete_frame *frame)
         .http_status = 200,
         .surface = (uint8_t)call->route->surface
     };
+}
+
+static bool meter_call(struct call *call, const struct complete_frame *frame)
+{
+    maas_error error = MAAS_ERROR_INIT;
+    const struct usage_event event = bill_of(call, frame);
     if (meter_append(call->at->tap, &event, &error) == MAAS_OK) {
         call->units = event.units;
         return true;
@@ -541,6 +548,13 @@ static void answer(struct call *call, const struct complete_frame *frame, const 
     struct str param = { (const char *)payload, frame->param_len };
     struct str text = { param.data + param.len, frame->text_len };
     struct str body = { text.data + text.len, frame->body_len };
+    if (frame->status == MAAS_OK && call->once) {
+        once_finish(call, &(struct once_answer){ .event = bill_of(call, frame),
+                                                 .queue_us = frame->queue_us,
+                                                 .compute_us = frame->compute_us,
+                                                 .body = body });
+        return;
+    }
     bool billed = frame->status != MAAS_OK || meter_call(call, frame);
     if (!call->ex)
         return;

@@ -25,6 +25,8 @@
 
 struct meter_tap {
     struct chain chain;
+    uint64_t numbers;        /* [loop] given out by meter_number */
+    _Atomic uint64_t direct; /* [loop] writes: billed without the spool */
 };
 
 struct meter {
@@ -164,9 +166,12 @@ static maas_status open_chains(struct meter *m, const struct meter_config *confi
     if (!m->taps || !m->batch)
         return fail(error, MAAS_E_EXHAUSTED, "no memory for the spool");
     m->loops = config->loops;
-    for (uint32_t i = 0; i < m->loops; i++)
+    for (uint32_t i = 0; i < m->loops; i++) {
         chain_init(&m->taps[i].chain, m->dir, i, config->segment_bytes,
                    config->bytes_max / config->loops);
+        m->taps[i].numbers = 0;
+        atomic_init(&m->taps[i].direct, 0);
+    }
     m->per_segment = m->taps[0].chain.per_segment;
     for (uint32_t i = 0; i < m->loops; i++)
         if (!chain_prepare(&m->taps[i].chain))
@@ -257,11 +262,6 @@ struct meter_tap *meter_tap(struct meter *meter, uint32_t loop)
     return &meter->taps[loop];
 }
 
-const struct uuid *meter_spool(const struct meter *meter)
-{
-    return &meter->spool;
-}
-
 bool meter_ready(const struct meter_tap *tap)
 {
     return chain_ready(&tap->chain);
@@ -276,6 +276,21 @@ maas_status meter_append(struct meter_tap *tap, const struct usage_event *event,
                : fail(error, MAAS_E_EXHAUSTED, "the usage spool is full");
 }
 
+uint64_t meter_number(struct meter_tap *tap)
+{
+    return ++tap->numbers;
+}
+
+void meter_count(struct meter_tap *tap)
+{
+    atomic_fetch_add_explicit(&tap->direct, 1, memory_order_relaxed);
+}
+
+struct uuid meter_spool(const struct meter *meter)
+{
+    return meter->spool;
+}
+
 void meter_counts(const struct meter *m, struct meter_counts *out)
 {
     *out = (struct meter_counts){ .shipped = atomic_load(&m->shipped),
@@ -285,7 +300,9 @@ void meter_counts(const struct meter *m, struct meter_counts *out)
                                   .last_ship_us = atomic_load(&m->last_ship_us) };
     for (uint32_t i = 0; i < m->loops; i++) {
         const struct chain *c = &m->taps[i].chain;
-        out->appended += atomic_load(&c->appended);
+        const uint64_t direct = atomic_load(&m->taps[i].direct);
+        out->appended += atomic_load(&c->appended) + direct;
+        out->shipped += direct;
         out->pending += atomic_load(&c->appended) - atomic_load(&c->shipped);
         out->bytes +=
             (atomic_load(&c->made) - atomic_load(&c->removed)) * c->per_segment * RECORD_BYTES;

@@ -52,14 +52,19 @@ void meter_stop(struct meter *meter, uint32_t ms);
  * dead. Before meter_stop. */
 void meter_leave(struct meter *meter);
 struct meter_tap *meter_tap(struct meter *meter, uint32_t loop);
-/* The name of this process' spool: what no other incarnation of a gateway ever has. */
-const struct uuid *meter_spool(const struct meter *meter);
 
 /* [loop] True while an append of one more event is sure to succeed: asked at admission. */
 bool meter_ready(const struct meter_tap *tap);
 /* [loop] Never blocks. MAAS_E_EXHAUSTED or MAAS_E_DATA_LOSS when the spool is full or failed. */
 maas_status MUST_USE meter_append(struct meter_tap *tap, const struct usage_event *event,
                                   maas_error *error);
+
+/* [loop] An answer that is billed in a transaction of the caller's own, not through the spool: its
+ * number beside the spool's, from 1 on, and, once that is done, its place in the counters. */
+uint64_t meter_number(struct meter_tap *tap);
+void meter_count(struct meter_tap *tap);
+/* The name of this process in the database for as long as it lives. [any] */
+struct uuid meter_spool(const struct meter *meter);
 
 struct meter_counts { /* [any] */
     uint64_t appended, shipped, pending, sync_failures, ship_failures, adopted, bytes;

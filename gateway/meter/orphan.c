@@ -122,7 +122,7 @@ static bool has_loop(const char *dir, uint32_t loop)
 
 static maas_status adopt(struct adoption *a, maas_error *error)
 {
-    maas_status status = MAAS_OK;
+    maas_status status = a->sink->gone ? a->sink->gone(a->sink->arg, &a->spool, error) : MAAS_OK;
     for (uint32_t loop = 0; loop < 64 && !status; loop++)
         if (has_loop(a->dir, loop))
             status = ship_chain(a, loop, error);

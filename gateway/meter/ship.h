@@ -16,6 +16,9 @@ struct usage_sink {
     void *arg;
     /* NULL, or: the owner of this spool is dead and every event of it was appended. Idempotent. */
     maas_status (*finish)(void *arg, const struct uuid *spool, maas_error *error);
+    /* NULL, or what is told of a spool whose lock was found free: its gateway is dead for certain,
+     * and what it had begun may be taken over. */
+    maas_status (*gone)(void *arg, const struct uuid *spool, maas_error *error);
 };
 /* PostgreSQL through maas.usage_append. Connects when it is first used. */
 maas_status MUST_USE ship_sql_open(const char *conninfo, uint32_t call_timeout_ms,

@@ -87,22 +87,30 @@ static uint32_t array_oid(uint32_t element)
                                  : OID_UUID_ARRAY;
 }
 
-static maas_status reach(struct ship_sql *s, maas_error *error)
+static maas_status connect_once(struct ship_sql *s, maas_error *error)
 {
     return s->sql ? MAAS_OK : sql_open(s->conninfo, s->timeout_ms, &s->sql, error);
 }
 
-/* What the dead one leased and did not bill comes free. */
+static maas_status say_of(struct ship_sql *s, const char *statement, const struct uuid *spool,
+                          maas_error *error)
+{
+    char text[UUID_TEXT_MAX];
+    const struct str id = { text, UUID_TEXT_MAX - 1 };
+    uuid_format(spool, text);
+    maas_status status = connect_once(s, error);
+    return status ? status : sql_exec(s->sql, statement, &id, 1, NULL, error);
+}
+
+/* What the spool's owner leased and did not bill comes free. */
 static maas_status finish(void *arg, const struct uuid *spool, maas_error *error)
 {
-    struct ship_sql *s = arg;
-    char id[UUID_TEXT_MAX];
-    uuid_format(spool, id);
-    maas_status status = reach(s, error);
-    if (status)
-        return status;
-    return sql_exec(s->sql, "SELECT maas.quota_close($1::uuid)",
-                    &(struct str){ id, UUID_TEXT_MAX - 1 }, 1, NULL, error);
+    return say_of(arg, "SELECT maas.quota_close($1)", spool, error);
+}
+
+static maas_status gone(void *arg, const struct uuid *spool, maas_error *error)
+{
+    return say_of(arg, "SELECT maas.gateway_gone($1)", spool, error);
 }
 
 static maas_status append(void *arg, const struct uuid *spool, uint32_t loop, uint64_t first_seq,
@@ -116,7 +124,7 @@ static maas_status append(void *arg, const struct uuid *spool, uint32_t loop, ui
         { OID_INT4, true, { (const char *)&loop_big, 4 } },
         { OID_INT8, true, { (const char *)&seq_big, 8 } },
     };
-    maas_status status = reach(s, error);
+    maas_status status = connect_once(s, error);
     if (status)
         return status;
     for (size_t i = 0; i < ARRAYS; i++)
@@ -158,6 +166,8 @@ maas_status ship_sql_open(const char *conninfo, uint32_t call_timeout_ms, struct
     s->timeout_ms = call_timeout_ms;
     for (size_t i = 0; i < ARRAYS; i++)
         buf_init(&s->arrays[i], 1 << 20);
-    *out = (struct usage_sink){ append, close_sink, s, finish };
+    *out = (struct usage_sink){
+        .append = append, .close = close_sink, .arg = s, .finish = finish, .gone = gone
+    };
     return MAAS_OK;
 }

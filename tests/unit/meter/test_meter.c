@@ -85,7 +85,9 @@ static void memory_close(void *arg)
     (void)arg;
 }
 
-static const struct usage_sink sink = { memory_append, memory_close, &memory, NULL };
+static const struct usage_sink sink = { .append = memory_append,
+                                        .close = memory_close,
+                                        .arg = &memory };
 
 static uint64_t events_in_memory(void)
 {
@@ -246,7 +248,9 @@ static void append_for_ever(const struct usage_sink *to, _Atomic uint64_t *ackno
 static void child_appends(_Atomic uint64_t *acknowledged)
 {
     static struct memory away = { .fail_every = 1, .calls = 1 };
-    append_for_ever(&(struct usage_sink){ memory_append, memory_close, &away, NULL }, acknowledged);
+    append_for_ever(
+        &(struct usage_sink){ .append = memory_append, .close = memory_close, .arg = &away },
+        acknowledged);
 }
 
 static void kill_9_at_any_time_loses_nothing_that_was_acknowledged(void **state)
@@ -320,7 +324,8 @@ static maas_status take_rest(void *arg, const struct uuid *spool, uint32_t loop,
 
 static void child_appends_and_ships(struct shipping *s)
 {
-    append_for_ever(&(struct usage_sink){ take_all, memory_close, s, NULL }, &s->acknowledged);
+    append_for_ever(&(struct usage_sink){ .append = take_all, .close = memory_close, .arg = s },
+                    &s->acknowledged);
 }
 
 static void kill_9_among_segments_that_are_used_again_loses_and_doubles_nothing(void **state)
@@ -329,7 +334,7 @@ static void kill_9_among_segments_that_are_used_again_loses_and_doubles_nothing(
     struct shipping *s =
         mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
     assert_true(s != MAP_FAILED);
-    struct usage_sink rest = { take_rest, memory_close, s, NULL };
+    struct usage_sink rest = { .append = take_rest, .close = memory_close, .arg = s };
     for (int round = 0; round < 10; round++) {
         struct uuid none;
         uint64_t events = 0, spools = 0,

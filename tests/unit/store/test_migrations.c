@@ -262,17 +262,17 @@ static void functions_are_granted_by_name_and_definers_fix_their_path(void **sta
                   "WHERE p.pronamespace = 'maas'::regnamespace AND "
                   "has_function_privilege('public', p.oid, 'EXECUTE')",
                   "");
-    assert_answer("SELECT string_agg(p.proname, ' ' ORDER BY p.proname) FROM pg_proc p "
-                  "WHERE p.pronamespace = 'maas'::regnamespace AND p.prosecdef AND "
-                  "p.proowner = 'maas_system'::regrole",
-                  "artifact_part artifact_read audit_append audit_verify key_lookup "
-                  "key_resign key_rotate key_used limits_note limits_of own_key_change "
-                  "own_key_create own_key_json "
-                  "own_key_rotate own_keys quota_billed quota_close quota_end quota_lease "
-                  "quota_limit quota_return quota_settle registry_deployments registry_limits "
-                  "registry_note registry_plugins registry_seq registry_since usage_append "
-                  "usage_append usage_cursor usage_findings usage_maintain usage_rebuild "
-                  "usage_reconcile usage_total");
+    assert_answer(
+        "SELECT string_agg(p.proname, ' ' ORDER BY p.proname) FROM pg_proc p "
+        "WHERE p.pronamespace = 'maas'::regnamespace AND p.prosecdef AND "
+        "p.proowner = 'maas_system'::regrole",
+        "artifact_part artifact_read audit_append audit_verify gateway_gone gateway_heard "
+        "gateway_lives idempotency_begin idempotency_finish idempotency_purge idempotency_release "
+        "key_lookup key_resign key_rotate key_used limits_note limits_of own_key_change "
+        "own_key_create own_key_json own_key_rotate own_keys quota_billed quota_close quota_end "
+        "quota_lease quota_limit quota_return quota_settle registry_deployments registry_limits "
+        "registry_note registry_plugins registry_seq registry_since usage_append usage_append "
+        "usage_cursor usage_findings usage_maintain usage_rebuild usage_reconcile usage_total");
     assert_answer("SELECT string_agg(p.proname, ' ') FROM pg_proc p "
                   "WHERE p.pronamespace = 'maas'::regnamespace AND p.prosecdef AND "
                   "p.proowner <> 'maas_system'::regrole",
@@ -285,11 +285,11 @@ static void functions_are_granted_by_name_and_definers_fix_their_path(void **sta
         "SELECT string_agg(p.proname, ' ' ORDER BY p.proname) FROM pg_proc p "
         "WHERE p.pronamespace = 'maas'::regnamespace AND "
         "has_function_privilege('maas_gateway', p.oid, 'EXECUTE')",
-        "artifact_part artifact_read current_tenant key_lookup key_resign key_used limits_of "
-        "own_key_change own_key_create own_key_rotate own_keys quota_close "
-        "quota_end quota_lease quota_return registry_deployments registry_limits "
-        "registry_plugins registry_seq registry_since usage_append usage_append "
-        "usage_cursor usage_maintain");
+        "artifact_part artifact_read current_tenant gateway_gone gateway_heard idempotency_begin "
+        "idempotency_finish idempotency_purge idempotency_release key_lookup key_resign key_used "
+        "limits_of own_key_change own_key_create own_key_rotate own_keys quota_close quota_end "
+        "quota_lease quota_return registry_deployments registry_limits registry_plugins "
+        "registry_seq registry_since usage_append usage_append usage_cursor usage_maintain");
 }
 
 static void the_login_roles_cannot_write_where_they_must_not(void **state)
