@@ -58,7 +58,7 @@ static maas_status planes_start(struct app *app, maas_error *error)
     struct registry_config registry = { .conninfo = c->pg,
                                         .poll_ms = 250,
                                         .call_timeout_ms = 500,
-                                        .stale_max_ms = 300000,
+                                        .stale_max_ms = (uint32_t)c->stale_max_ms,
                                         .keys_max = (uint32_t)c->keys_max,
                                         .miss_cache_ms = 10000,
                                         .misses_per_s = (uint32_t)c->misses_per_s };
