@@ -20,7 +20,7 @@ typedef enum step_result (*call_step)(struct call *call);
 enum error_style { STYLE_OPENAI, STYLE_V2 };
 
 struct route {
-    const char *method, *path; /* "{model}" and "{version}" stand for one segment */
+    const char *method, *path; /* "{model}" or "{key}", and "{version}", stand for one segment */
     const call_step *way;      /* ends with NULL */
     enum surface surface;
     bool open; /* answers without a key */
@@ -31,9 +31,9 @@ struct call {
     struct exchange *ex; /* NULL once answered or left */
     const struct route *route;
     const call_step *step;
-    struct str model,
-        version;     /* path parameters or, for tasks, the body's member; request memory */
-    struct str head; /* JSON before a body that is no JSON; empty: none. Request memory */
+    struct str model, /* or the id of a key */
+        version;      /* path parameters or, for tasks, the body's member; request memory */
+    struct str head;  /* JSON before a body that is no JSON; empty: none. Request memory */
     char request_id[UUID_TEXT_MAX];
     struct str request_id_text; /* what is echoed: the caller's own if it sent one */
     struct uuid request;

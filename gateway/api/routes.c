@@ -31,10 +31,10 @@ static const struct route routes[] = {
     { "GET", "/v1/usage", way_usage, SURFACE_NONE, false },
     { "GET", "/v1/keys", way_keys, SURFACE_NONE, false },
     { "POST", "/v1/keys", way_key_create, SURFACE_NONE, false },
-    { "GET", "/v1/keys/{model}", way_keys, SURFACE_NONE, false },
-    { "PATCH", "/v1/keys/{model}", way_key_change, SURFACE_NONE, false },
-    { "DELETE", "/v1/keys/{model}", way_key_revoke, SURFACE_NONE, false },
-    { "POST", "/v1/keys/{model}/rotate", way_key_rotate, SURFACE_NONE, false },
+    { "GET", "/v1/keys/{key}", way_keys, SURFACE_NONE, false },
+    { "PATCH", "/v1/keys/{key}", way_key_change, SURFACE_NONE, false },
+    { "DELETE", "/v1/keys/{key}", way_key_revoke, SURFACE_NONE, false },
+    { "POST", "/v1/keys/{key}/rotate", way_key_rotate, SURFACE_NONE, false },
     { "GET", "/v2", way_server, SURFACE_NONE, true },
     { "GET", "/v2/health/live", way_live, SURFACE_NONE, true },
     { "GET", "/v2/health/ready", way_ready, SURFACE_NONE, true },
@@ -64,7 +64,7 @@ static bool path_fits(struct str path, const char *pattern, struct str *out_mode
         struct str have = segment(&p, p_end), want = segment(&q, q_end);
         if (have.len == 0)
             return false;
-        if (str_eq(want, STR("{model}")))
+        if (str_eq(want, STR("{model}")) || str_eq(want, STR("{key}")))
             model = have;
         else if (str_eq(want, STR("{version}")))
             version = have;

@@ -64,14 +64,15 @@ static void give_up_start(struct limits_port *port, uint64_t now_ns)
                     first_ns > now_ns ? ms_up(first_ns - now_ns) : 0);
 }
 
-/* Remembers what it waits for. The bit is set before the refill is looked at: either its end sees
- * the bit, or this sees that it has ended. */
+/* Remembers what it waits for: one that it lacks and that is on its way (others may not be to be
+ * had now). The bit is set before the refill is looked at: either its end sees the bit, or this
+ * sees that it has ended. */
 static void waiter_block(struct limits_port *port, struct limits_waiter *w, uint64_t now_ns)
 {
     struct moment at = moment_of(port, now_ns);
     unsigned lacking = limits_lacking(&w->want, &at);
     w->blocked = NULL;
-    if (lacking) {
+    for (; lacking && !w->blocked; lacking &= lacking - 1) {
         struct bucket *b = w->buckets[__builtin_ctz(lacking)];
         w->answers = atomic_load(&b->answers);
         atomic_fetch_or(&b->waiting_ports, 1ull << port->slot);

@@ -47,6 +47,8 @@ struct quota {
     _Atomic uint64_t left;             /* of the pot, as last told */
     _Atomic uint64_t spent;            /* taken so far */
     _Atomic bool doubted; /* the quota was changed: not spent before it is asked again */
+    _Atomic bool
+        unsure; /* a call's answer was lost: the account may hold more than is known here */
     /* [refill] whoever holds the bucket's refill */
     uint64_t keep;                         /* this lessee's account: in hand, at work and spent */
     bool known;                            /* keep is known; false before the first answer */

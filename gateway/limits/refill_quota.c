@@ -52,13 +52,15 @@ static void on_row(void *arg, maas_status status, const struct pg_result *row)
                                              .granted = number(row, Q_GRANTED),
                                              .left = number(row, Q_LEFT) };
         installed(b, &call->ask, quota_install(&b->quota, &call->ask, &answer), now_ns);
-        if (!port->closed)
-            tend_begin(port, b);
+        atomic_store(&b->quota.unsure, false);
     } else {
+        atomic_store(&b->quota.unsure, true);
         atomic_store_explicit(&b->hold_ns, 0, memory_order_relaxed);
         port->refused_until_ns[BUCKET_QUOTA] = now_ns + FAILED_NS;
         count_up(&port->refill_timeouts);
     }
+    if (!port->closed)
+        tend_begin(port, b);
     refill_end(port, b);
     free(call);
 }

@@ -44,10 +44,14 @@ static bool tend_places(struct limits_port *port, struct bucket *b, uint64_t now
     return true;
 }
 
-/* False: nothing is in hand. */
+/* False: nothing is in hand, and the account is known. */
 static bool tend_quota(struct limits_port *port, struct bucket *b, uint64_t now_ns)
 {
     uint64_t spent = atomic_load_explicit(&b->quota.spent, memory_order_relaxed);
+    if (atomic_load(&b->quota.unsure)) { /* the next call sets the account right */
+        (void)refill_start(port, b, 0, false);
+        return true;
+    }
     if ((uint32_t)atomic_load(&b->quota.word) == 0)
         return false;
     if (spent != b->tended_spent) {

@@ -33,6 +33,7 @@ check_body() { # METHOD PATH: the body that a served answer needs, empty for non
 
 check_good() { # METHOD PATH: whether STATUS is what the route should say
     case "$1 $2" in
+    *" /v1/keys"*) [ "$STATUS" = 403 ] ;; # the demo's key may not keep keys
     "POST /v1/"*) if check_model "$2"; then [ "$STATUS" = 200 ]; else [ "$STATUS" = 400 ]; fi ;; # else: incomplete
     "POST /v2/"* | "GET /v1/"* | "GET /v2"* | "GET /healthz" | "GET /readyz" | "GET /metrics")
         [ "$STATUS" = 200 ] ;;

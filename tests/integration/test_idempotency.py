@@ -240,7 +240,7 @@ def test_the_database_cannot_read_an_answer_and_one_that_was_tampered_with_is_no
 @contextlib.contextmanager
 def second_gateway(site, name="second"):
     """Another gateway on the same database, of this test's own. Yields a namespace with its port and process."""
-    from conftest import free_port
+    from several import free_port
     port, admin_port, folder = free_port(), free_port(), site.place.folder / name
     folder.mkdir(exist_ok=True)
     env = {**os.environ, "ASAN_OPTIONS": "abort_on_error=1:detect_leaks=0", "MAAS_LISTEN": f"127.0.0.1:{port}",

@@ -70,7 +70,8 @@ static void finish_as(const char *tenant, char key, const char *owner, const cha
     snprintf(text, sizeof(text),
              "SELECT maas.idempotency_finish(sha256('%c'), %s, %s, 200, 'sealed', -1, %d,"
              " (extract(epoch FROM now()) * 1000000)::bigint, %s, gen_random_uuid(),"
-             " gen_random_uuid(), gen_random_uuid(), 1, 1, 1, 1, 1, 0)",
+             " gen_random_uuid(), gen_random_uuid(), 1, 1, 1, 1, 1, 0,"
+             " (extract(epoch FROM now()) * 1000000)::bigint)",
              key, owner, try, seq, tenant);
     says(sql, text, expected);
 }
