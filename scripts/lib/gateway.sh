@@ -94,6 +94,15 @@ ports_choose() {
     [ "$PORT" != "$ADMIN_PORT" ] || fail "both listeners cannot have port $PORT" "choose another --admin-port"
 }
 
+# One that was just killed may hold its port for a moment after its name is gone.
+port_stays_taken() { # PORT
+    local try
+    for ((try = 0; try < 20; try++)); do
+        (exec 3<>"/dev/tcp/127.0.0.1/$1") 2>/dev/null || return 1
+        sleep 0.1
+    done
+}
+
 # Before anything is started or stopped. The ports of a gateway of ours are free to us.
 ports_check() {
     local port ours lowest=1024
@@ -104,7 +113,7 @@ ports_check() {
         [ -n "$ours" ] && grep -qF "127.0.0.1:$port\"" "$CONFIG" && continue
         [ "$(id -u)" = 0 ] || [ "$port" -ge "$lowest" ] || fail "port $port may be opened by root only" \
             "choose one from $lowest on: scripts/up$THIS_DIR --port 9443 --admin-port 9444"
-        ! (exec 3<>"/dev/tcp/127.0.0.1/$port") 2>/dev/null || fail "port $port is taken by another program" \
+        ! port_stays_taken "$port" || fail "port $port is taken by another program" \
             "stop that program, or choose others: scripts/up$THIS_DIR --port 9443 --admin-port 9444"
     done
 }
