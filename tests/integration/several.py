@@ -73,17 +73,31 @@ class Server:
         if "-D" in self.words:  # a zombie that nobody takes away counts as a running PostgreSQL
             (pathlib.Path(self.words[self.words.index("-D") + 1]) / "postmaster.pid").unlink(missing_ok=True)
 
-    def start(self):
+    def spawn(self):
         root = os.getuid() == 0
         as_before = {"user": self.uid, "group": self.gid, "extra_groups": []} if root else {}
-        for _ in range(50):  # what held the old one's memory may take a moment to go
-            self.process = subprocess.Popen(self.words, executable=self.program, cwd="/", stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
-                                            stderr=subprocess.DEVNULL, start_new_session=True, **as_before)
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                self.process.wait(0.2)
-                continue
-            break
+        self.process = subprocess.Popen(self.words, executable=self.program, cwd="/", stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
+                                        stderr=subprocess.DEVNULL, start_new_session=True, **as_before)
         self.pid = self.process.pid
+
+    def runs(self):
+        """It has got over its start: PostgreSQL says so in its lock file, Redis listens."""
+        if "-D" in self.words:
+            with contextlib.suppress(OSError, IndexError):
+                lines = (pathlib.Path(self.words[self.words.index("-D") + 1]) / "postmaster.pid").read_text().splitlines()
+                return lines[7].strip() == "ready" and int(lines[0]) == self.pid
+            return False
+        with socket.socket(socket.AF_UNIX) as s:
+            return s.connect_ex(next(w for w in self.words if w.endswith(".sock"))) == 0
+
+    def start(self):
+        self.spawn()
+        end = time.monotonic() + 60
+        while not self.runs():
+            assert time.monotonic() < end, "it does not start"
+            if self.process.poll() is not None:  # what held the old one's memory may take a moment to go
+                self.spawn()
+            time.sleep(0.02)
 
     def restart(self):
         self.kill()
